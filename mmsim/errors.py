@@ -1,0 +1,5 @@
+"""The one exception for mistakes of the user: a sentence that says what, where, and what to do about it."""
+
+
+class UserError(Exception):
+    """Printed as one line on standard error; the exit status is 2."""

@@ -1,0 +1,153 @@
+"""The system calls a scenario may make, and their constants: the one vocabulary of the model and of a real kernel.
+
+A scenario's threads are written against `Syscalls` and cannot tell who answers: `mmsim.kernel` (a model of Linux, one
+step at a time) or `mmsim.conformance` (Linux itself).  Calls answer as the raw system call does: a count, an address
+or a descriptor, or a negative errno.  Constants have the values of x86-64 Linux (include/uapi).
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+PAGE_SIZE: Final = 4096
+
+PROT_NONE: Final = 0
+PROT_READ: Final = 1
+PROT_WRITE: Final = 2
+MAP_SHARED: Final = 1
+MAP_PRIVATE: Final = 2
+
+MFD_CLOEXEC: Final = 1
+MFD_ALLOW_SEALING: Final = 2
+
+F_SEAL_SEAL: Final = 0x1
+F_SEAL_SHRINK: Final = 0x2
+F_SEAL_GROW: Final = 0x4
+F_SEAL_WRITE: Final = 0x8
+
+EPERM: Final = errno.EPERM
+EBADF: Final = errno.EBADF
+EAGAIN: Final = errno.EAGAIN
+EACCES: Final = errno.EACCES
+EFAULT: Final = errno.EFAULT
+EBUSY: Final = errno.EBUSY
+EINVAL: Final = errno.EINVAL
+
+SIGBUS: Final = signal.SIGBUS
+SIGSEGV: Final = signal.SIGSEGV
+
+
+@attrs.frozen
+class Device:
+    """A block device whose answers come late, or never.  A scenario names those it uses."""
+
+    name: str
+
+
+def fill(pattern: bytes, pages: int = 1) -> bytes:
+    """`pages` pages of `pattern` over and over.  Raises ValueError unless its length divides PAGE_SIZE."""
+    if not pattern or PAGE_SIZE % len(pattern):
+        msg = f"a fill pattern must have a length that divides {PAGE_SIZE}, and {pattern!r} has {len(pattern)} bytes"
+        raise ValueError(msg)
+    return pattern * (pages * PAGE_SIZE // len(pattern))
+
+
+class Io(Protocol):
+    """An asynchronous I/O in flight, as io_submit() knows it by its iocb."""
+
+
+class Syscalls(Protocol):
+    """What a thread of a scenario can ask of the kernel.  Sizes and offsets are in bytes."""
+
+    index: int
+    """Which of several copies of one process this is, from 0; 0 where there is only one."""
+
+    async def memfd_create(self, name: str, flags: int = 0) -> int:
+        """memfd_create(2): a descriptor.  -EINVAL for unknown flags or a name of more than 249 bytes."""
+        ...
+
+    async def close(self, fd: int) -> int:
+        """close(2).  -EBADF."""
+        ...
+
+    async def dup(self, fd: int) -> int:
+        """dup(2): the lowest free descriptor.  -EBADF."""
+        ...
+
+    async def ftruncate(self, fd: int, length: int) -> int:
+        """ftruncate(2).  -EPERM where F_SEAL_SHRINK or F_SEAL_GROW forbids it."""
+        ...
+
+    async def read(self, fd: int, length: int) -> bytes | int:
+        """read(2) at the file's position."""
+        ...
+
+    async def pread(self, fd: int, length: int, offset: int = 0) -> bytes | int:
+        """pread(2): the bytes read (fewer at the end of the file)."""
+        ...
+
+    async def write(self, fd: int, data: bytes) -> int:
+        """write(2) at the file's position."""
+        ...
+
+    async def pwrite(self, fd: int, data: bytes, offset: int = 0) -> int:
+        """pwrite(2).  -EPERM under F_SEAL_WRITE, or past the size under F_SEAL_GROW."""
+        ...
+
+    async def mmap(self, fd: int, prot: int, flags: int, length: int = PAGE_SIZE, offset: int = 0) -> int:
+        """mmap(2) at an address of the kernel's choice.  -EPERM where a seal forbids a writable shared mapping."""
+        ...
+
+    async def munmap(self, address: int, length: int = PAGE_SIZE) -> int:
+        """munmap(2)."""
+        ...
+
+    async def load(self, address: int, length: int = PAGE_SIZE) -> bytes | signal.Signals:
+        """Read memory as the CPU does: the bytes, or the signal (SIGSEGV, SIGBUS) that a fault would raise."""
+        ...
+
+    async def store(self, address: int, data: bytes) -> signal.Signals | None:
+        """Write memory as the CPU does: None, or the signal that a fault would raise."""
+        ...
+
+    async def add_seals(self, fd: int, seals: int) -> int:
+        """fcntl(F_ADD_SEALS): 0, or -EBADF, -EINVAL, -EPERM, -EBUSY."""
+        ...
+
+    async def get_seals(self, fd: int) -> int:
+        """fcntl(F_GET_SEALS): the seals, or -EBADF, -EINVAL."""
+        ...
+
+    async def fork(self, child: Callable[..., Coroutine[Any, Any, object]]) -> int:
+        """fork(2): the child runs `child(sys, shared)`, which the scenario lists in `children`.  The child's pid."""
+        ...
+
+    async def exit(self) -> None:
+        """exit_group(2) of a process of one thread: waits for its asynchronous I/O, unmaps, closes.  Last call made."""
+        ...
+
+    async def submit_direct_read(self, device: Device, address: int, data: bytes) -> Any:
+        """io_submit() of an O_DIRECT read: pins the buffer at `address`, which the device fills with `data` later.
+
+        Returns an `Io` at once, or a negative errno (-EFAULT: the buffer cannot be written).
+        """
+        ...
+
+    async def submit_direct_write(self, device: Device, address: int, length: int = PAGE_SIZE) -> Any:
+        """io_submit() of an O_DIRECT write: pins the buffer for the device to read later.  An `Io`, or -EFAULT."""
+        ...
+
+    async def wait_for(self, io: Any) -> int:
+        """io_getevents() for one I/O: the bytes transferred.  Waits for ever for a device that stays silent."""
+        ...
+
+    async def device_contents(self, device: Device) -> bytes:
+        """What the last write to the device left on it."""
+        ...

@@ -28,6 +28,9 @@ class Named:
         return self.name
 
 
+N = TypeVar("N", bound=Named)
+
+
 class World:
     """Every handle and cell of one simulated machine, by name."""
 
@@ -54,6 +57,10 @@ class World:
         if known is None:
             known = self._known[name] = kind(name)
         return cast("L", known)
+
+    def of(self, kind: type[N]) -> list[N]:
+        """Everything of that kind met so far, in the order in which it was met."""
+        return [known for known in self._known.values() if isinstance(known, kind)]
 
     def named(self, name: str) -> Named | None:
         """Whatever bears this name, or None."""

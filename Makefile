@@ -1,0 +1,48 @@
+# Each target sets up .venv by itself; all it needs is Python 3.11 or newer with pip and venv.
+# PYTHON picks another interpreter: make test PYTHON=python3.13
+
+CANDIDATES := python3 python3.13 python3.12 python3.11
+NEW_ENOUGH := -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for python in $(CANDIDATES); do $$python $(NEW_ENOUGH) 2>/dev/null && { echo $$python; break; }; done)
+
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: compare test bench lint readme clean
+
+compare: .venv/installed
+	$(BIN)/mmsim compare $(ARGS)
+
+test: .venv/tests
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lint: .venv/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+readme: .venv/tests  # runs the README's commands again and writes down what they print
+	$(BIN)/python -m tests.readme --write
+
+.venv/made:
+	@test -n '$(PYTHON)' || { echo 'mmsim needs Python 3.11 or newer, with the venv module' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: pyproject.toml | .venv/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/tests: pyproject.toml | .venv/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ .venv/installed
+
+.venv/lint: pyproject.toml | .venv/tests
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ruff>=0.14' 'mypy>=1.18'
+	@touch $@
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,204 @@
+"""The properties that are always on: judged at every step that could break them, and when everything is at rest.
+
+What a seal promises is stated exactly.  F_SEAL_WRITE forbids changing content by writing, not by truncation: no step
+may change a byte that lies below the file's size before and after it, as anybody sees it who reads the file or maps
+it.  F_SEAL_SHRINK and F_SEAL_GROW forbid the size itself to fall or rise; so with F_SEAL_WRITE and F_SEAL_SHRINK no
+byte below the size ever changes.
+
+A step is judged if it changes a watched cell: a word of a page, a slot of a page cache, a size, the result of an I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from typing import Any
+
+from mmsim.cells import Cell, World
+from mmsim.engine.tables import Fault, Tables, View
+from mmsim.kernel.types import AddressSpace, BlockDevice, Inode, Io, Mm, Page, Vma
+from mmsim.steps import Step
+from mmsim.syscalls import F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, PAGE_SIZE
+
+_FIELD = re.compile(r"(?P<owner>.*)\.(?P<field>word|i_pages|i_size|result)(\[(?P<number>[0-9]+)\])?")
+_WATCHED = {"word": Page, "i_pages": AddressSpace, "i_size": Inode, "result": Io}
+
+SEALED = "sealed content never changes"
+SIZE = "a sealed size never changes"
+LOST = "no completed I/O is lost to a buffer that is still mapped"
+LEAK = "no page is leaked"
+COUNT = "i_mmap_writable is back at its resting value"
+AGREE = "MAP_SHARED views agree"
+
+
+class AlwaysOn:
+    """The always-on properties of one machine."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def watched(self, cell: Cell[Any]) -> bool:
+        """Whether a change of this cell has to be judged."""
+        return self._owner(cell) is not None
+
+    def _owner(self, cell: Cell[Any]) -> tuple[str, Any, int] | None:
+        match = _FIELD.fullmatch(cell.name)
+        if match is None:
+            return None
+        owner = self.world.named(match["owner"])
+        if not isinstance(owner, _WATCHED[match["field"]]):
+            return None
+        return match["field"], owner, int(match["number"] or 0)
+
+    def judge(self, before: View, after: View, step: Step[Any]) -> Fault | None:
+        """What a step that changes a watched cell breaks, if anything."""
+        owner = self._owner(step.cell)
+        assert owner is not None
+        field, handle, number = owner
+        if field == "result":
+            return self._lost(before, handle)
+        if field == "i_size":
+            return self._size(before, after, handle)
+        if field == "i_pages":
+            return self._slot(before, after, handle, number)
+        return self._word(before, after, handle, number)
+
+    # ---- a step at a time
+
+    def _word(self, before: View, after: View, page: Page, number: int) -> Fault | None:
+        for inode in self.world.of(Inode):
+            if not before[inode.seals] & F_SEAL_WRITE:
+                continue
+            old, new = before[page.word(number)], after[page.word(number)]
+            for index, where in self._seen_at(before, inode, page):
+                start = index * PAGE_SIZE + number * len(new)
+                size = before[inode.i_size] - start
+                if size > 0 and old[:size] != new[:size]:
+                    return (SEALED, f"{page} word {number}, {where}, changes after F_SEAL_WRITE was granted")
+        return None
+
+    def _seen_at(self, view: View, inode: Inode, page: Page) -> list[tuple[int, str]]:
+        """Where the file shows this page: as a page of its cache, or through a shared mapping."""
+        mapping = inode.mapping
+        pages = -(-view[inode.i_size] // PAGE_SIZE)
+        found = [
+            (index, f"page {index} of {inode.name}")
+            for index in range(pages)
+            if view[mapping.slot(index)] is page
+        ]
+        if found:
+            return found
+        for mm, vma in view[mapping.i_mmap]:
+            for address in vma.pages():
+                pte = view[mm.pte(address)]
+                if pte is not None and pte.page is page and not pte.anon:
+                    found.append((vma.index(address), f"mapped at {address:#x} in {mm}"))
+        return found
+
+    def _slot(self, before: View, after: View, mapping: AddressSpace, index: int) -> Fault | None:
+        inode = self._inode(mapping)
+        below = before[inode.i_size] - index * PAGE_SIZE
+        if not before[inode.seals] & F_SEAL_WRITE or below <= 0:
+            return None
+        old, new = (self._content(view, view[mapping.slot(index)])[:below] for view in (before, after))
+        if old.rstrip(b"\0") != new.rstrip(b"\0"):
+            return (SEALED, f"page {index} of {inode.name} is replaced by another content after F_SEAL_WRITE was granted")
+        return None
+
+    def _inode(self, mapping: AddressSpace) -> Inode:
+        return self.world.handle(Inode, mapping.name.removesuffix(".i_data"))
+
+    def _content(self, view: View, page: Page | None) -> bytes:
+        if page is None:
+            return b""
+        content = b""
+        while len(content) < PAGE_SIZE:
+            word = view[page.word(len(content) * self._words(view, page) // PAGE_SIZE)]
+            content += word
+        return content
+
+    def _words(self, view: View, page: Page) -> int:
+        return PAGE_SIZE // len(view[page.word(0)]) or 1
+
+    def _size(self, before: View, after: View, inode: Inode) -> Fault | None:
+        seals, old, new = before[inode.seals], before[inode.i_size], after[inode.i_size]
+        if new < old and seals & F_SEAL_SHRINK:
+            return (SIZE, f"{inode.name} shrinks from {old} to {new} bytes after F_SEAL_SHRINK was granted")
+        if new > old and seals & F_SEAL_GROW:
+            return (SIZE, f"{inode.name} grows from {old} to {new} bytes after F_SEAL_GROW was granted")
+        return None
+
+    def _lost(self, before: View, io: Io) -> Fault | None:
+        """The moment an I/O completes: whoever still has the buffer mapped must find there what the device wrote."""
+        for device in self.world.of(BlockDevice):
+            for request in before[device.queue][:1]:
+                if request.io is not io or request.data is None:
+                    continue
+                for number, page in enumerate(request.pages):
+                    address = request.address + number * PAGE_SIZE
+                    shown = self._shown(before, request.mm, address)
+                    if shown is not None and shown is not page:
+                        return (LOST, f"{io} wrote {page}, but {request.mm} has {shown} at {address:#x}")
+        return None
+
+    def _shown(self, view: View, mm: Mm, address: int) -> Page | None:
+        """The page the CPU finds at an address that is mapped, without or with a fault; None if there is none."""
+        vma: Vma | None = next((vma for vma in view[mm.mmap] if vma.start <= address < vma.end), None)
+        if vma is None:
+            return None
+        pte = view[mm.pte(address)]
+        if pte is not None:
+            return pte.page
+        return view[vma.file.inode.mapping.slot(vma.index(address))]
+
+    # ---- at rest
+
+    def resting(self, tables: Tables, places: array[int]) -> Fault | None:
+        """Judge a state in which every thread has ended and every device is idle."""
+        view = tables.view(places)
+        return self._leaks(view) or self._counters(view) or self._views(view)
+
+    def _leaks(self, view: View) -> Fault | None:
+        cached: dict[Page, int] = {}
+        for inode in self.world.of(Inode):
+            for index in range(-(-view[inode.i_size] // PAGE_SIZE)):
+                page = view[inode.mapping.slot(index)]
+                if page is not None:
+                    cached[page] = cached.get(page, 0) + 1
+        mapped: dict[Page, int] = {}
+        for mm in self.world.of(Mm):
+            for vma in view[mm.mmap]:
+                for address in vma.pages():
+                    pte = view[mm.pte(address)]
+                    if pte is not None:
+                        mapped[pte.page] = mapped.get(pte.page, 0) + 1
+        for page in self.world.of(Page):
+            due = cached.get(page, 0) + mapped.get(page, 0)
+            if view[page.refcount] != due:
+                return (LEAK, f"{page} has {view[page.refcount]} references at rest, and {due} can be accounted for")
+            if view[page.mapcount] != mapped.get(page, 0):
+                return (LEAK, f"{page} has a map count of {view[page.mapcount]}, and {mapped.get(page, 0)} PTEs map it")
+        return None
+
+    def _counters(self, view: View) -> Fault | None:
+        for inode in self.world.of(Inode):
+            count = view[inode.mapping.i_mmap_writable]
+            shared = sum(vma.shared for _, vma in view[inode.mapping.i_mmap])
+            sealed = bool(view[inode.seals] & F_SEAL_WRITE)
+            if count > shared or (count < 0 and not sealed) or (count < shared and not sealed and not self._narrow(view, inode)):
+                return (COUNT, f"i_mmap_writable of {inode.name} is {count} at rest, with {shared} shared mappings")
+        return None
+
+    def _narrow(self, view: View, inode: Inode) -> bool:
+        """Whether some mapping is shared but does not count, as a read-only one of a sealed file since v6.7."""
+        return any(vma.shared and not vma.flags & 0x20 for _, vma in view[inode.mapping.i_mmap])
+
+    def _views(self, view: View) -> Fault | None:
+        for inode in self.world.of(Inode):
+            for mm, vma in view[inode.mapping.i_mmap]:
+                for address in vma.pages():
+                    pte = view[mm.pte(address)]
+                    cached = view[inode.mapping.slot(vma.index(address))]
+                    if vma.shared and pte is not None and pte.page is not cached:
+                        return (AGREE, f"{mm} maps {pte.page} at {address:#x}, and the cache has {cached}")
+        return None

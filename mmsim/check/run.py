@@ -1,0 +1,167 @@
+"""The searches, from a test to its verdict."""
+
+from __future__ import annotations
+
+import random
+import time
+from array import array
+from collections.abc import Callable
+
+from mmsim.check.bounds import Bounds, Clock, Progress, stopper
+from mmsim.check.judge import Test, broken_property
+from mmsim.check.properties import AlwaysOn
+from mmsim.engine.lockdep import lock_fault
+from mmsim.engine.reduced import concrete_path, explore_reduced
+from mmsim.engine.run import Run, outcome
+from mmsim.engine.search import Broken, Explored, explore
+from mmsim.engine.shortest import Path, shortest
+from mmsim.engine.tables import Fault, Tables
+from mmsim.engine.walks import walk, walker_named
+from mmsim.machine import boot
+from mmsim.verdict import Coverage, Holds, Move, Outcome, Schedule, Undecided, Verdict, Violated, Violation
+
+SHORTEST_STATES = 60_000
+"""How many states the search for the shortest schedule may store before the one at hand must do."""
+
+Report = Callable[[Progress], None]
+
+
+def tables_of(test: Test, *, merge: bool = True) -> tuple[Tables, AlwaysOn]:
+    """A freshly booted machine, ready to be explored."""
+    machine = boot(test.scenario, test.strategy, test.release)
+    properties = AlwaysOn(machine.world)
+    return Tables(machine, judge=properties.judge, watched=properties.watched, merge=merge), properties
+
+
+def check(
+    test: Test,
+    *,
+    bounds: Bounds = Bounds(),
+    reduce: bool = True,
+    merge: bool = True,
+    clock: Clock = time.monotonic,
+    progress: Report | None = None,
+) -> Verdict:
+    """Explore every interleaving.  `reduce=False` is the reference search, `merge=False` the audit of local states."""
+    tables, properties = tables_of(test, merge=merge)
+    stop = stopper(bounds, clock, progress)
+    if reduce:
+        found = explore_reduced(tables, resting=properties.resting, stop=stop)
+    else:
+        found = explore(tables, resting=properties.resting, stop=stop)
+    outcomes = _outcomes(tables, found)
+    violation = _violation(test, tables, properties, found, reduced=reduce)
+    how = "exhaustive" if found.stopped is None else f"bounded ({found.stopped})"
+    coverage = Coverage(found.states, found.transitions, how, found.waiting, found.depth)
+    if violation is not None:
+        return Violated(violation, outcomes, coverage)
+    if found.stopped is not None:
+        return Undecided(found.stopped, outcomes, coverage)
+    return Holds(outcomes, coverage)
+
+
+def _outcomes(tables: Tables, found: Explored) -> tuple[Outcome, ...]:
+    return tuple(sorted({outcome(tables, nodes) for nodes in found.quiescent}, key=repr))
+
+
+def _violation(
+    test: Test, tables: Tables, properties: AlwaysOn, found: Explored, *, reduced: bool
+) -> Violation | None:
+    def broken_outcome(nodes: tuple[int, ...]) -> Fault | None:
+        return broken_property(test.scenario, outcome(tables, nodes))
+
+    candidates = list(found.broken)
+    for nodes, state in found.quiescent.items():
+        fault = broken_outcome(nodes)
+        if fault is not None:
+            candidates.append(Broken(state, None, 0, fault))
+    inverted = lock_fault(tables.automata)
+    if inverted is not None:
+        for after in tables.node(inverted.thread, inverted.node).next.values():
+            tables.node(inverted.thread, after).bug = (inverted.property, inverted.detail)
+        tables.lay_out()
+    elif not candidates:
+        return None
+    best = shortest(tables, properties.resting, broken_outcome, most_states=SHORTEST_STATES)
+    if best is not None:
+        path, (name, detail) = best
+        return Violation(name, detail, _schedule(tables, path), shortest=True)
+    if not candidates:
+        assert inverted is not None
+        return Violation(inverted.property, inverted.detail, Schedule(()), shortest=False)
+    path = concrete_path(tables, found, candidates[0]) if reduced else _plain_path(tables, found, candidates[0])
+    name, detail = candidates[0].fault
+    return Violation(name, detail, _schedule(tables, path), shortest=False)
+
+
+def _schedule(tables: Tables, path: Path) -> Schedule:
+    return Schedule(tuple(Move(tables.machine.threads[thread].name, alternative) for thread, alternative in path))
+
+
+def _plain_path(tables: Tables, found: Explored, broken: Broken) -> Path:
+    """Along the states an unreduced search stored, which is a shortest way to `broken.state`."""
+    states = [broken.state]
+    while (before := found.seen[states[-1]]) is not None:
+        states.append(before)
+    states.reverse()
+    path: list[tuple[int, int]] = []
+    for state, wanted in zip(states, states[1:], strict=False):
+        path.append(_move_between(tables, state, wanted))
+    if broken.thread is not None:
+        path.append((broken.thread, broken.alternative))
+    return tuple(path)
+
+
+def _move_between(tables: Tables, state: bytes, wanted: bytes) -> tuple[int, int]:
+    places = array(tables.typecode, state)
+    for thread in range(tables.threads):
+        for alternative, (place, new, after, _) in enumerate(tables.following(thread, places)):
+            reached = places[:]
+            reached[place] = new
+            reached[thread] = after
+            if reached.tobytes() == wanted:
+                return thread, alternative
+    msg = "no move leads from a stored state to the one stored after it"
+    raise AssertionError(msg)
+
+
+def sample(
+    test: Test,
+    *,
+    walker: str,
+    runs: int,
+    seed: int,
+    bounds: Bounds = Bounds(),
+    clock: Clock = time.monotonic,
+    progress: Report | None = None,
+) -> Verdict:
+    """Take `runs` random walks; Violated at the first that breaks a property, else Undecided (sampled)."""
+    tables, properties = tables_of(test)
+    run = Run(tables, properties.resting)
+    stop = stopper(bounds, clock, progress)
+    seen = Explored()
+    outcomes: set[Outcome] = set()
+    longest = 1
+    for number in range(runs):
+        rng = random.Random(f"{seed}/{number}")
+        run.restart()
+        try:
+            walk(run, walker_named(walker, longest), rng)
+        except KeyboardInterrupt:
+            seen.stopped = "interrupted"
+        longest = max(longest, len(run.moves))
+        seen.transitions += len(run.moves)
+        fault = run.fault
+        if fault is None and run.quiescent():
+            outcomes.add(run.outcome())
+            fault = broken_property(test.scenario, run.outcome())
+        how = f"sampled ({number + 1} {walker} walks)"
+        coverage = Coverage(0, seen.transitions, how, depth=longest)
+        if fault is not None:
+            violation = Violation(*fault, Schedule(tuple(run.moves)), shortest=False)
+            return Violated(violation, tuple(sorted(outcomes, key=repr)), coverage)
+        seen.stopped = seen.stopped or stop(seen)
+        if seen.stopped is not None:
+            return Undecided(seen.stopped, tuple(sorted(outcomes, key=repr)), coverage)
+    how = f"sampled ({runs} {walker} walks)"
+    return Undecided(how, tuple(sorted(outcomes, key=repr)), Coverage(0, seen.transitions, how, depth=longest))

@@ -1,0 +1,210 @@
+"""The machine below Python: raw system calls, futexes, mounts, and a load and a store that survive their faults.
+
+A fault-safe access is eight bytes of machine code, `rep movsb; ret` in a page of our own, and a handler for SIGSEGV
+and SIGBUS, machine code as well: where the faulting instruction is that `rep movsb`, it moves the saved RIP past it and
+the signal's number into the saved RAX, so the copy returns the number of the signal that the fault raised.  It runs
+without the interpreter and is safe in every thread.  Any other fault gets the default action back and happens again.
+
+Follows arch/x86/include/uapi/asm/sigcontext.h for the saved registers.  Not covered: machines other than x86-64.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import platform
+import signal
+import struct
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from mmsim.errors import UserError
+from mmsim.syscalls import PAGE_SIZE
+
+SYS_READ: Final = 0
+SYS_WRITE: Final = 1
+SYS_CLOSE: Final = 3
+SYS_MMAP: Final = 9
+SYS_MUNMAP: Final = 11
+SYS_PREAD64: Final = 17
+SYS_PWRITE64: Final = 18
+SYS_DUP: Final = 32
+SYS_FCNTL: Final = 72
+SYS_FTRUNCATE: Final = 77
+SYS_FUTEX: Final = 202
+SYS_MEMFD_CREATE: Final = 319
+SYS_CLOSE_RANGE: Final = 436
+
+F_ADD_SEALS: Final = 1033
+F_GET_SEALS: Final = 1034
+
+CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWUSER: Final = 0x10000000
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_REC: Final = 0x4000
+MS_PRIVATE: Final = 1 << 18
+MNT_DETACH: Final = 2
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_TIMERSLACK: Final = 29
+PR_SET_CHILD_SUBREAPER: Final = 36
+
+_FUTEX_WAIT, _FUTEX_WAKE = 0, 1
+_SA_SIGINFO, _SA_ONSTACK, _SA_NODEFER = 4, 0x08000000, 0x40000000
+_SAVED_RAX, _SAVED_RIP = 144, 168  # in the ucontext that the handler is given
+
+
+class Impossible(UserError):  # noqa: N818  (said of the machine)
+    """Not the user's mistake but this machine's limit: the sentence with which a run or a test is skipped."""
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def syscall(number: int, *arguments: int) -> int:
+    """The raw system call: its result, or a negative errno.  Other threads run meanwhile."""
+    result: int = _libc.syscall(ctypes.c_long(number), *(ctypes.c_long(a) for a in arguments))
+    return -ctypes.get_errno() if result == -1 else result
+
+
+def address_of(buffer: ctypes.Array[ctypes.c_char] | mmap.mmap) -> int:
+    """Where a writable buffer lies in memory.  Only good while the buffer lives."""
+    if isinstance(buffer, mmap.mmap):
+        return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    return ctypes.addressof(buffer)
+
+
+def futex_wait(address: int, while_it_is: int, seconds: float) -> None:
+    """Sleep while the 32-bit word at `address` (shared between processes) holds the value, at most so long."""
+    timeout = ctypes.create_string_buffer(struct.pack("qq", int(seconds), int(seconds % 1 * 1e9)))
+    syscall(SYS_FUTEX, address, _FUTEX_WAIT, while_it_is, address_of(timeout), 0, 0)
+
+
+def futex_wake(address: int) -> None:
+    """Wake whoever sleeps on the word."""
+    syscall(SYS_FUTEX, address, _FUTEX_WAKE, 0x7FFFFFFF, 0, 0, 0)
+
+
+def _check(result: int, what: str) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2).  OSError."""
+    _check(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), "prctl")
+
+
+def unshare(flags: int) -> None:
+    """unshare(2).  OSError."""
+    _check(_libc.unshare(flags), "unshare")
+
+
+def mount(source: str, target: str, kind: str, flags: int, options: str) -> None:
+    """mount(2).  OSError."""
+    arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
+    _check(_libc.mount(*arguments), f"mount {target}")
+
+
+def umount(target: str) -> None:
+    """umount2(2) with MNT_DETACH.  OSError."""
+    _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
+
+
+class _SigAction(ctypes.Structure):
+    """glibc's struct sigaction on x86-64."""
+
+    _fields_: ClassVar[Sequence[Any]] = [
+        ("handler", ctypes.c_void_p),
+        ("mask", ctypes.c_ulong * 16),
+        ("flags", ctypes.c_int),
+        ("restorer", ctypes.c_void_p),
+    ]
+
+
+def _machine_code() -> tuple[bytes, int]:
+    """The code, and the offset of the handler in it."""
+    copy = bytes.fromhex("4889d1 31c0 f3a4 c3")  # mov rcx, rdx; xor eax, eax; rep movsb; ret
+    movsb, handler = 5, 16
+    rip, rax = struct.pack("<i", _SAVED_RIP), struct.pack("<i", _SAVED_RAX)
+    ours = b"\x48\x83\x82" + rip + b"\x02"  # add qword [rdx + RIP], 2     behind the rep movsb
+    ours += b"\x89\xf8"  # mov eax, edi
+    ours += b"\x48\x89\x82" + rax  # mov [rdx + RAX], rax
+    ours += b"\xc3"  # ret
+    test = b"\x48\x8d\x05" + struct.pack("<i", movsb - (handler + 7))  # lea rax, [rip -> movsb]
+    test += b"\x48\x39\x82" + rip  # cmp [rdx + RIP], rax
+    test += b"\x75" + bytes([len(ours)])  # jne theirs
+    theirs = bytes.fromhex("488d3511000000")  # lea rsi, [rip + 17]          a struct sigaction of zeros: SIG_DFL
+    theirs += bytes.fromhex("31d2 41ba08000000 b80d000000 0f05 c3 90")  # rt_sigaction(edi, rsi, NULL, 8); ret
+    return copy.ljust(handler, b"\x90") + test + ours + theirs + bytes(64), handler
+
+
+@attrs.frozen
+class Memory:
+    """Loads and stores as the CPU makes them, faults included."""
+
+    page: mmap.mmap
+    copy: ctypes._CFunctionType
+
+    def load(self, address: int, length: int) -> bytes | signal.Signals:
+        """The bytes at `address`, or the signal that reading them raised."""
+        into = ctypes.create_string_buffer(length)
+        fault = self.copy(address_of(into), address, length)
+        return signal.Signals(fault) if fault else into.raw
+
+    def store(self, address: int, data: bytes) -> signal.Signals | None:
+        """Write the bytes; the signal that this raised, if any (what lies before the fault is written)."""
+        source = ctypes.create_string_buffer(data, len(data))  # a name of its own keeps it alive over the copy
+        fault = self.copy(address, address_of(source), len(data))
+        return signal.Signals(fault) if fault else None
+
+
+def fault_safe_memory() -> Memory:
+    """Make the code page and install its handler in this process.  `Impossible` where it may not be."""
+    if platform.machine() != "x86_64" or struct.calcsize("P") != struct.calcsize("q"):
+        msg = f"running on a real kernel needs a 64-bit x86 machine, and this one is {platform.machine()}"
+        raise Impossible(msg)
+    code, handler = _machine_code()
+    page = mmap.mmap(-1, PAGE_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE)
+    page.write(code)
+    start = address_of(page)
+    if _libc.mprotect(ctypes.c_void_p(start), ctypes.c_size_t(PAGE_SIZE), mmap.PROT_READ | mmap.PROT_EXEC):
+        msg = f"this system forbids machine code made at run time (mprotect: {os.strerror(ctypes.get_errno())})"
+        raise Impossible(msg)
+    action = _SigAction(handler=start + handler, flags=_SA_SIGINFO | _SA_NODEFER | _SA_ONSTACK)
+    for number in (signal.SIGSEGV, signal.SIGBUS):
+        _check(_libc.sigaction(int(number), ctypes.byref(action), None), "sigaction")
+    copy = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)(start)
+    return Memory(page, copy)
+
+
+def private_mounts() -> None:
+    """Enter a mount namespace of our own, which takes its mounts with it when its last process ends.
+
+    Without the privilege, through a user namespace.  OSError where that is forbidden too.
+    """
+    user, group = os.getuid(), os.getgid()
+    try:
+        unshare(CLONE_NEWNS)
+    except PermissionError:
+        unshare(CLONE_NEWUSER | CLONE_NEWNS)
+        for file, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+            descriptor = os.open(f"/proc/self/{file}", os.O_WRONLY)
+            try:
+                os.write(descriptor, text.encode())
+            finally:
+                os.close(descriptor)
+    mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
+
+
+def close_all(first: int, last: int) -> None:
+    """Close every descriptor from `first` to `last`."""
+    if syscall(SYS_CLOSE_RANGE, first, last, 0) == -errno.ENOSYS:
+        os.closerange(first, last + 1)

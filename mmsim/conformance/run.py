@@ -1,0 +1,281 @@
+"""Run a scenario on the running kernel, and compare what it does with what the model allows.
+
+Everything happens in a worker process of its own (`mmsim.conformance.worker`) in a scratch directory of its own; a
+crash of what is tested is a sentence here.  `conform` performs the calls of the scenario and nothing else: it asks
+whether the model allows what the kernel does, never whether the kernel could be made to do something worse.
+
+Two limits of any comparison.  Threads that return addresses or process numbers differ from the model without need.  And
+memory is copied here byte by byte, in a model word by word: content torn within a word is reported as impossible.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+
+from mmsim.conformance.probe import Probe
+from mmsim.conformance.stir import Timing, cast_of
+from mmsim.conformance.worker import SCENARIO_MODULE, ProbeRequest, Request
+from mmsim.errors import UserError
+from mmsim.verdict import WAITING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from mmsim.conformance.controller import Pickled
+    from mmsim.scenario import Scenario
+    from mmsim.verdict import Outcome
+
+SEEDS_APART = 1_000_003
+LANES = 12
+"""Instances of a scenario that run at once unless told otherwise."""
+
+
+@attrs.frozen
+class ConformanceResult:
+    """What the kernel was seen to do, beside what the model allows."""
+
+    release: str
+    """The kernel's, as `uname -r` prints it."""
+    runs: int
+    """Completed runs."""
+    observed: tuple[tuple[Outcome, int], ...] = ()
+    """Each outcome and how often it was seen, most often first."""
+    impossible: tuple[Outcome, ...] = ()
+    """Observed outcomes that the model does not allow."""
+    unseen: tuple[Outcome, ...] = ()
+    """Outcomes that the model allows and the kernel never showed."""
+    silent: tuple[Outcome, ...] = ()
+    """Outcomes of the model in which a device stays silent for ever; here every device answers in the end."""
+    stuck: tuple[str, ...] = ()
+    """A sentence for each run that did not end."""
+    skipped: str | None = None
+    """Why nothing was run."""
+    interrupted: bool = False
+    """Whether Ctrl-C ended it early."""
+    seconds: float = 0.0
+    """How long the runs took."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every run ended in an outcome that the model allows.  A skipped comparison agrees with nothing."""
+        return self.runs > 0 and not (self.impossible or self.stuck or self.skipped)
+
+
+def probe() -> Probe:
+    """What the running kernel and the present privileges allow."""
+    with tempfile.TemporaryDirectory(prefix="mmsim-") as scratch, _Worker(ProbeRequest(scratch)) as worker:
+        _, found = worker.next_message()
+        assert isinstance(found, Probe)
+        return found
+
+
+def run_once(scenario: Scenario, timing: Timing | None = None) -> Outcome:
+    """One run of the scenario's own file, stirred like this.  UserError: refused, impossible here, crashed or stuck."""
+    timing = timing or Timing()
+    result = _perform(scenario, timing, range(timing.seed, timing.seed + 1))
+    if result.skipped or result.stuck:
+        raise UserError(result.skipped or result.stuck[0])
+    if not result.observed:
+        raise KeyboardInterrupt
+    return result.observed[0][0]
+
+
+def conform(
+    scenario: Scenario,
+    allowed: Collection[Outcome] | None = None,
+    runs: int = 1000,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    seconds: float | None = None,
+    timing: Timing | None = None,
+    lanes: int = LANES,
+) -> ConformanceResult:
+    """Run the scenario so many times (or seconds, if they are over sooner) and judge each outcome.
+
+    `allowed` is what the model reaches (of copies of a process, in any order); None only counts.  `timing` is how runs
+    are stirred, each with a seed of its own made from `seed`.  `progress` is called with (runs completed, runs wanted).
+    UserError: the scenario may only run in the model, is not in a file of its own, or its program failed.
+    """
+    seeds = range(seed * SEEDS_APART, seed * SEEDS_APART + runs)
+    result = _perform(scenario, timing or Timing(), seeds, min(lanes, runs), seconds, progress)
+    if allowed is None or result.skipped:
+        return result
+    likeness = cast_of(scenario).likeness
+    possible = {likeness(outcome) for outcome in allowed}
+    seen = {likeness(outcome) for outcome, _ in result.observed}
+    unseen = [outcome for outcome in allowed if likeness(outcome) not in seen]
+    silent = [outcome for outcome in unseen if any(value is WAITING for _, value in outcome)]
+    return attrs.evolve(
+        result,
+        impossible=tuple(outcome for outcome, _ in result.observed if likeness(outcome) not in possible),
+        unseen=tuple(outcome for outcome in unseen if outcome not in silent),
+        silent=tuple(silent),
+    )
+
+
+def _perform(
+    scenario: Scenario,
+    timing: Timing,
+    seeds: range,
+    lanes: int = 1,
+    seconds: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ConformanceResult:
+    if scenario.model_only:
+        msg = "this scenario is for the model only and is never run on a real kernel (model_only = True)"
+        raise UserError(msg)
+    began = time.monotonic()
+    release = platform.release()
+    with tempfile.TemporaryDirectory(prefix="mmsim-") as scratch:
+        file, module, name = _home(scenario)
+        path = tuple(str(Path(entry).resolve()) for entry in sys.path)
+        request = Request(file, module, name, path, timing, seeds, scratch, max(lanes, 1), seconds)
+        with _Worker(request) as worker:
+            while True:
+                try:
+                    match worker.next_message():
+                        case ("progress", done) if progress is not None:
+                            progress(done, len(seeds))
+                        case ("impossible", sentence):
+                            return ConformanceResult(release, 0, skipped=sentence)
+                        case ("error", sentence):
+                            raise UserError(sentence)
+                        case ("result", observed, stuck):
+                            return ConformanceResult(
+                                release=release,
+                                runs=sum(observed.values()),
+                                observed=_unpickled(scenario, observed),
+                                stuck=tuple(stuck),
+                                interrupted=worker.interrupted,
+                                seconds=time.monotonic() - began,
+                            )
+                except KeyboardInterrupt:
+                    worker.interrupt()
+
+
+def _home(scenario: Scenario) -> tuple[str, str, str]:
+    """The scenario's file, its module's name, and its own name there."""
+    home = scenario.setup.__globals__
+    file = home.get("__file__")
+    name = next((name for name, value in home.items() if value is scenario), None)
+    if file is None or name is None:
+        msg = "a real kernel runs a scenario from its own file: it must be a name in the module that defines its setup"
+        raise UserError(msg)
+    return str(Path(file).resolve()), home["__name__"], name
+
+
+class _Unpickler(pickle.Unpickler):
+    """Values of a scenario's own classes become values of the classes that the session has."""
+
+    def __init__(self, data: bytes, scenario: Scenario) -> None:
+        super().__init__(io.BytesIO(data))
+        self._home = scenario.setup.__globals__
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module not in {SCENARIO_MODULE, self._home["__name__"]}:
+            return super().find_class(module, name)
+        first, *rest = name.split(".")
+        found = self._home[first]
+        for attribute in rest:
+            found = getattr(found, attribute)
+        return found
+
+
+def _unpickled(scenario: Scenario, observed: Counter[Pickled]) -> tuple[tuple[Outcome, int], ...]:
+    counts: Counter[Outcome] = Counter()
+    for pickled, count in observed.items():
+        counts[tuple((name, _Unpickler(data, scenario).load()) for name, data in pickled)] += count
+    return tuple(counts.most_common())
+
+
+class _Worker:
+    """The worker process: asked once, then listened to.  Ctrl-C asks it for what it has so far."""
+
+    def __init__(self, request: Request | ProbeRequest) -> None:
+        self.interrupted = False
+        self._heard = b""
+        self._request = pickle.dumps(request)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
+        command = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {_START}"]
+        self._process = subprocess.Popen(  # noqa: S603  (this interpreter, this package)
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close_input()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+        self._errors.close()
+
+    def next_message(self) -> tuple[Any, ...]:
+        """What it says next.  UserError if it has ended instead."""
+        self._ask()
+        answers = self._process.stdout
+        assert answers is not None
+        while not self._complete():
+            more = os.read(answers.fileno(), 1 << 16)
+            if not more:
+                raise UserError(f"the worker that runs the scenario ended without a result{self._last_words()}")
+            self._heard += more
+        end = _LENGTH + int.from_bytes(self._heard[:_LENGTH], "little")
+        message: tuple[Any, ...] = pickle.loads(self._heard[_LENGTH:end])  # noqa: S301  (from the worker started here)
+        self._heard = self._heard[end:]
+        return message
+
+    def interrupt(self) -> None:
+        """Ask it for what it has so far; the second time, give up."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        self._close_input()
+
+    def _complete(self) -> bool:
+        return len(self._heard) >= _LENGTH + int.from_bytes(self._heard[:_LENGTH], "little")
+
+    def _ask(self) -> None:
+        question, self._request = self._request, b""
+        if question and self._process.stdin:
+            with suppress(BrokenPipeError):
+                self._process.stdin.write(len(question).to_bytes(_LENGTH, "little") + question)
+                self._process.stdin.flush()
+
+    def _last_words(self) -> str:
+        self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return f": {lines[-1]}" if lines else f" (exit status {self._process.returncode})"
+
+    def _close_input(self) -> None:
+        if self._process.stdin:
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
+
+
+_START = "from mmsim.conformance.worker import main; main()"
+_LENGTH = 8  # bytes before each message, that say how long it is

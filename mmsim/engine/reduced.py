@@ -1,0 +1,239 @@
+"""The reduced search: persistent sets from learnt futures, with runs of forced moves followed at once.
+
+A set P of threads is persistent in a state if nothing that the others may do, before P moves, conflicts with the next
+steps of P (Godefroid, Partial-Order Methods, 1996, chapter 4).  Then exploring only P's moves loses no verdict: every
+execution is equivalent, up to swapping independent neighbours, to one that starts with a move of P.  A step that a
+property watches counts as reading every place the property looked at, so what properties can see is never reordered.
+
+Where a single thread with a single move is persistent, the move is made at once and the state in between is not even
+stored; on a state reached that way everything is explored again as usual, so no thread is ignored for ever: a stored
+state is expanded in full unless some move of its persistent set leads to a state not yet seen (the proviso of
+Bosnacki and Holzmann, SPIN 2005, for breadth-first search), and a run of forced moves that comes back to itself ends.
+
+The futures are those of the automata *as learnt so far*.  A pass that taught anything is repeated; only a pass that
+taught nothing counts.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from mmsim.engine.futures import Footprint, Futures, barrier
+from mmsim.engine.search import (
+    STATES_BETWEEN_CHECKS,
+    Broken,
+    Explored,
+    Resting,
+    Stop,
+    allowed,
+    never,
+    rest,
+)
+from mmsim.engine.shortest import Path
+from mmsim.engine.symmetry import Symmetry
+from mmsim.engine.tables import Outgrown, Special, State, Tables
+
+Threads = tuple[int, ...]
+
+
+class Persistent:
+    """Persistent sets, remembered by the nodes of all threads and which of them can move."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self.futures = Futures(tables)
+        self._known: dict[tuple[bytes, int], Threads] = {}
+
+    def of(self, places: array[int], able: Threads) -> Threads:
+        """The smallest persistent set found, as the threads in it that can move; `able` if there is no smaller."""
+        nodes = places[: self.tables.threads]
+        mask = 0
+        for thread in able:
+            mask |= 1 << thread
+        key = (nodes.tobytes(), mask)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._find(nodes, able)
+        return known
+
+    def _find(self, nodes: array[int], able: Threads) -> Threads:
+        best = able
+        for first in able:
+            moving = tuple(thread for thread in self._close(first, nodes, able) if thread in able)
+            if len(moving) < len(best):
+                best = moving
+            if len(best) == 1:
+                break
+        return best
+
+    def _close(self, first: int, nodes: array[int], able: Threads) -> set[int]:
+        """The smallest set with `first` in it that nobody outside can conflict with."""
+        tables, futures = self.tables, self.futures
+        chosen = {first}
+        grown = True
+        while grown:
+            grown = False
+            behind = frozenset(
+                held for thread in chosen for held in barrier(tables.node(thread, nodes[thread]).held)
+            )
+            outside = {
+                thread: futures.of(thread, nodes[thread], behind)
+                for thread in range(tables.threads)
+                if thread not in chosen
+            }
+            awake = self._awake(outside, nodes, able)
+            for thread in awake:
+                if any(futures.pending(one, nodes[one]).clashes(outside[thread]) for one in chosen):
+                    chosen.add(thread)
+                    grown = True
+        return chosen
+
+    def _awake(self, outside: dict[int, Footprint], nodes: array[int], able: Threads) -> list[int]:
+        """Those outside that can move before the chosen do: able now, or woken by another one outside."""
+        awake = [thread for thread in outside if thread in able]
+        asleep = [thread for thread in outside if thread not in able]
+        changes = 0
+        for thread in awake:
+            changes |= outside[thread].adds | outside[thread].writes
+        woken = True
+        while woken:
+            woken = False
+            for thread in asleep:
+                waits = self.futures.pending(thread, nodes[thread])
+                if thread not in awake and (waits.reads | waits.writes) & changes:
+                    awake.append(thread)
+                    changes |= outside[thread].adds | outside[thread].writes
+                    woken = True
+        return awake
+
+
+def explore_reduced(
+    tables: Tables, *, resting: Resting | None = None, stop: Stop = never, first_only: bool = False
+) -> Explored:
+    """All verdicts and outcomes, from representatives only.  With `first_only`, ends at the first broken property."""
+    passes = 0
+    while True:
+        found = Explored()
+        found.passes = passes = passes + 1
+        try:
+            news = tables.news
+            _Reduced(tables, found, resting, stop, first_only=first_only).explore()
+        except Outgrown:
+            tables.lay_out()
+            continue
+        except KeyboardInterrupt:
+            found.stopped = "interrupted"
+        if found.stopped is not None or tables.news == news or (first_only and found.broken):
+            return found
+
+
+class _Reduced:
+    def __init__(
+        self, tables: Tables, found: Explored, resting: Resting | None, stop: Stop, *, first_only: bool
+    ) -> None:
+        self.tables = tables
+        self.found = found
+        self.resting = resting
+        self.stop = stop
+        self.first_only = first_only
+        self.persistent = Persistent(tables)
+        self.symmetry = Symmetry(tables)
+        self.loud = [t for t, thread in enumerate(tables.machine.threads) if not thread.silent]
+
+    def explore(self) -> None:
+        found, tables = self.found, self.tables
+        start = self.run_on(array(tables.typecode, tables.initial()))
+        if start is None:
+            return
+        frontier = [start]
+        found.seen[start] = None
+        check = 0
+        while frontier:
+            following: list[State] = []
+            for state in frontier:
+                check += 1
+                if check >= STATES_BETWEEN_CHECKS // 8:
+                    check = 0
+                    found.waiting = len(frontier) + len(following)
+                    found.stopped = self.stop(found)
+                if found.stopped is not None or (self.first_only and found.broken):
+                    return
+                self.expand(state, following)
+            frontier = following
+            found.depth += 1
+        found.waiting = 0
+
+    def expand(self, state: State, following: list[State]) -> None:
+        """Follow the persistent set; where that leads to nothing new, follow everybody."""
+        places = array(self.tables.typecode, state)
+        able = self.able(places)
+        chosen = self.persistent.of(places, able)
+        fresh = self.move(state, places, chosen, following)
+        if not fresh and len(chosen) < len(able):
+            self.move(state, places, tuple(t for t in able if t not in chosen), following)
+
+    def able(self, places: array[int]) -> Threads:
+        """The threads that can move."""
+        able = []
+        for thread, rows in enumerate(self.tables.rows):
+            place, row = rows[places[thread]]
+            if row[places[place]] is not None:
+                able.append(thread)
+        return tuple(able)
+
+    def move(self, state: State, places: array[int], threads: Threads, following: list[State]) -> bool:
+        """Make every move of these threads; whether one of them led to a state not seen before."""
+        found = self.found
+        fresh = False
+        for thread in threads:
+            place, row = self.tables.rows[thread][places[thread]]
+            move = row[places[place]]
+            if move.__class__ is Special:
+                moves = allowed(self.tables, found, state, places, thread, move)
+                found.transitions += len(move.alternatives)
+            else:
+                moves = [move]
+                found.transitions += 1
+            for new, after in moves:
+                reached = places[:]
+                reached[place] = new
+                reached[thread] = after
+                stored = self.run_on(reached)
+                if stored is not None and stored not in found.seen:
+                    found.seen[stored] = state
+                    following.append(stored)
+                    fresh = True
+        return fresh
+
+    def run_on(self, places: array[int]) -> State | None:
+        """Make forced moves in place as long as there are any; the state to store, or None where a property broke."""
+        tables, found = self.tables, self.found
+        passed: set[bytes] = set()
+        while True:
+            able = self.able(places)
+            if not any(thread in able for thread in self.loud):
+                found.quiescent.setdefault(tuple(places[: tables.threads]), places.tobytes())
+            if not able:
+                rest(tables, found, places.tobytes(), places, self.resting)
+                return self.symmetry.canonical(places)
+            chosen = self.persistent.of(places, able)
+            if len(chosen) > 1:
+                return self.symmetry.canonical(places)
+            thread = chosen[0]
+            place, row = tables.rows[thread][places[thread]]
+            move = row[places[place]]
+            here = places.tobytes()
+            if here in passed or (move.__class__ is Special and len(move.alternatives) > 1):
+                return self.symmetry.canonical(places)
+            passed.add(here)
+            found.transitions += 1
+            if move.__class__ is Special:
+                moves = allowed(tables, found, here, places, thread, move)
+                if not moves:
+                    return None
+                move = moves[0]
+            places[place], places[thread] = move
+
+
+def concrete_path(tables: Tables, found: Explored, broken: Broken) -> Path:
+    raise NotImplementedError

@@ -1,0 +1,172 @@
+"""The unreduced search: every interleaving, breadth first.  The reference that every reduction is tested against.
+
+The inner loop executes nothing of the model.  A state is expanded by one look-up per thread in the learnt tables; the
+places that a move changes are written into the unpacked state, packed, looked up among the states seen, and put back.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+
+import attrs
+
+from mmsim.engine.tables import Fault, Outgrown, Special, State, Tables
+
+STATES_BETWEEN_CHECKS = 2048
+
+
+@attrs.frozen
+class Broken:
+    """A property broken by a move out of `state` (or in it, where `thread` is None)."""
+
+    state: State
+    thread: int | None
+    alternative: int
+    fault: Fault
+
+
+@attrs.define
+class Explored:
+    """What a search has seen.  `stopped` says which bound ended it, or is None if it is complete."""
+
+    seen: dict[State, State | None] = attrs.field(factory=dict)
+    """Every state stored, with the state it was first reached from."""
+    transitions: int = 0
+    depth: int = 0
+    waiting: int = 0
+    quiescent: dict[tuple[int, ...], State] = attrs.field(factory=dict)
+    """Nodes of all threads where only silent ones could still move, with a state that shows it."""
+    broken: list[Broken] = attrs.field(factory=list)
+    stopped: str | None = None
+    passes: int = 1
+    """How often a reduced search was repeated because it had learnt something."""
+
+    @property
+    def states(self) -> int:
+        """How many states are stored."""
+        return len(self.seen)
+
+
+Stop = Callable[[Explored], "str | None"]
+"""Asked now and then; a sentence that names the bound reached ends the search."""
+
+Resting = Callable[[Tables, "array[int]"], "Fault | None"]
+"""Judges a state in which nothing can move any more."""
+
+
+def never(_explored: Explored) -> str | None:
+    """No bound at all."""
+    return None
+
+
+def explore(
+    tables: Tables, *, resting: Resting | None = None, stop: Stop = never, depth: int | None = None
+) -> Explored:
+    """Every state reachable within `depth` steps (None: all).  KeyboardInterrupt ends it as a bound does."""
+    while True:
+        found = Explored()
+        try:
+            _explore(tables, found, resting, stop, depth)
+        except Outgrown:
+            tables.lay_out()
+            continue
+        except KeyboardInterrupt:
+            found.stopped = "interrupted"
+        return found
+
+
+def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Stop, depth: int | None) -> None:
+    seen = found.seen
+    start = tables.initial()
+    seen[start] = None
+    loud = [(t, tables.rows[t]) for t, thread in enumerate(tables.machine.threads) if not thread.silent]
+    silent = [(t, tables.rows[t]) for t, thread in enumerate(tables.machine.threads) if thread.silent]
+    typecode = tables.typecode
+    frontier = [start]
+    check = 0
+    while frontier:
+        if found.depth == depth:
+            found.waiting = len(frontier)
+            return
+        following: list[State] = []
+        append = following.append
+        for state in frontier:
+            check += 1
+            if check == STATES_BETWEEN_CHECKS:
+                check = 0
+                found.waiting = len(frontier) + len(following)
+                found.stopped = stop(found)
+                if found.stopped is not None:
+                    return
+            places = array(typecode, state)
+            before = transitions = found.transitions
+            for group in (loud, silent):
+                for thread, rows in group:
+                    node = places[thread]
+                    place, row = rows[node]
+                    value = places[place]
+                    move = row[value]
+                    if move is None:
+                        continue
+                    if move.__class__ is Special:
+                        moves = allowed(tables, found, state, places, thread, move)
+                        transitions += len(move.alternatives)
+                    else:
+                        moves = (move,)
+                        transitions += 1
+                    for new, after in moves:
+                        places[place] = new
+                        places[thread] = after
+                        reached = places.tobytes()
+                        if reached not in seen:
+                            seen[reached] = state
+                            append(reached)
+                    places[place] = value
+                    places[thread] = node
+                if group is loud and transitions == before:
+                    found.quiescent.setdefault(tuple(places[: tables.threads]), state)
+            if transitions == before:
+                rest(tables, found, state, places, resting)
+            found.transitions = transitions
+        frontier = following
+        found.depth += 1
+    found.waiting = 0
+
+
+def allowed(
+    tables: Tables, found: Explored, state: State, places: array[int], thread: int, special: Special
+) -> list[tuple[int, int]]:
+    """The alternatives that break no property; the others are noted and not followed."""
+    place, _ = tables.rows[thread][places[thread]]
+    moves = []
+    for alternative, move in enumerate(special.alternatives):
+        fault = special.bugs[alternative]
+        if fault is None and special.watched:
+            after = places[:]
+            after[place], after[thread] = move
+            fault = tables.verdict(special, thread, places[thread], places, after)
+        if fault is None:
+            moves.append(move)
+        else:
+            found.broken.append(Broken(state, thread, alternative, fault))
+    return moves
+
+
+def rest(tables: Tables, found: Explored, state: State, places: array[int], resting: Resting | None) -> None:
+    """Judge a state in which nothing can move: a deadlock, or an end at which the books must balance."""
+    stuck = [
+        t
+        for t, thread in enumerate(tables.machine.threads)
+        if not thread.silent and not tables.node(t, places[t]).ended and tables.node(t, places[t]).bug is None
+    ]
+    if stuck:
+        waits = []
+        for t in stuck:
+            step = tables.node(t, places[t]).step
+            waits.append(f"{tables.machine.threads[t].name} waits in {step.word} {step.cell}" if step else "")
+        found.broken.append(Broken(state, None, 0, ("no deadlock", "; ".join(waits))))
+    elif resting is not None:
+        fault = resting(tables, places)
+        if fault is not None:
+            found.broken.append(Broken(state, None, 0, fault))

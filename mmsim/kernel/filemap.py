@@ -1,0 +1,58 @@
+"""The page cache: looking a page up, reading a file.
+
+Follows mm/filemap.c (find_get_page, do_generic_file_read) and mm/shmem.c (shmem_file_read_iter), v3.17.
+
+Not modelled: read-ahead and uptodate bits, because a memfd has no backing store.
+"""
+
+from __future__ import annotations
+
+from mmsim.kernel.page_alloc import put_page
+from mmsim.kernel.types import AddressSpace, Inode, Kernel, Page, use
+from mmsim.syscalls import PAGE_SIZE
+
+
+async def find_get_page(k: Kernel, mapping: AddressSpace, index: int) -> Page | None:
+    """The cached page with a reference, or None for a hole.  Takes no lock, as page_cache_get_speculative()."""
+    slot = mapping.slot(index)
+    while True:
+        page = await slot.load()
+        if page is None:
+            return None
+        if not await page.refcount.inc_not_zero():
+            continue  # it was freed since; look again
+        # Only a page still in its slot is the file's: without this second look a truncated page would be returned.
+        if await slot.load() is page:
+            return page
+        await put_page(k, page)
+
+
+async def read_page(k: Kernel, page: Page, start: int, end: int) -> bytes:
+    """Bytes `start` to `end` of a page, copied word by word as copy_to_user() does."""
+    parts = []
+    for number in k.words:
+        first = number * k.word_size
+        if first < end and first + k.word_size > start:
+            word = use(await page.word(number).load(), page)
+            parts.append(word[max(start - first, 0) : end - first])
+    return b"".join(parts)
+
+
+async def generic_file_read(k: Kernel, inode: Inode, position: int, length: int) -> bytes:
+    """Up to `length` bytes at `position`; fewer where the file ends.  Holes read as zeros."""
+    parts = []
+    while length > 0:
+        size = await inode.i_size.load()
+        index, start = divmod(position, PAGE_SIZE)
+        end = min(start + length, PAGE_SIZE, start + size - position)
+        if end <= start:
+            break
+        page = await find_get_page(k, inode.mapping, index)
+        if page is None:
+            parts.append(bytes(end - start))
+        else:
+            parts.append(await read_page(k, page, start, end))
+            await put_page(k, page)
+        position += end - start
+        length -= end - start
+    return b"".join(parts)

@@ -1,0 +1,39 @@
+"""Taking pages out of a page table.
+
+Follows mm/memory.c (zap_pte_range) and mm/rmap.c (page_remove_rmap), v3.17.
+Not modelled: batches (mmu_gather holds any number of pages), because a batch that fills up only flushes earlier.
+"""
+
+from __future__ import annotations
+
+from mmsim.kernel.tlb import flush_tlb
+from mmsim.kernel.types import PG_DIRTY, Kernel, Mm, Page, Pte, Vma
+
+
+async def zap_page(mm: Mm, address: int) -> Pte | None:
+    """Clear one PTE and the page's map count; the caller holds page_table_lock and now owns the reference."""
+    old = await mm.pte(address).exchange(None)
+    if old is not None:
+        if old.dirty and not old.anon:
+            await old.page.flags.test_and_set(PG_DIRTY)
+        # The map count falls before the reference does: refcount >= mapcount is what the check for pins relies on.
+        await old.page.mapcount.dec()
+    return old
+
+
+async def zap_pte_range(k: Kernel, mm: Mm, vma: Vma) -> tuple[tuple[Page, ...], tuple[int, ...]]:
+    """Clear the PTEs of `vma`: the pages whose references are now the caller's, and the addresses not flushed yet."""
+    pages: list[Page] = []
+    stale: list[int] = []
+    dirty: list[int] = []
+    async with mm.page_table_lock:
+        for address in vma.pages():
+            old = await zap_page(mm, address)
+            if old is None:
+                continue
+            pages.append(old.page)
+            (dirty if old.dirty and vma.shared else stale).append(address)
+        # A dirty shared entry lets its CPU store without asking again, so it is flushed before anybody can see the
+        # cleared PTE unlocked: a later flush would let a store land in a page already written back, freed or sealed.
+        await flush_tlb(k, mm, tuple(dirty))
+    return tuple(pages), tuple(stale)

@@ -1,0 +1,44 @@
+"""Pages: allocating, referring to, freeing.
+
+Follows mm/page_alloc.c (per-CPU lists) and mm/swap.c (put_page), v3.17.  Each CPU makes its own pages, so that
+allocation conflicts with nobody, as per-CPU lists are there to achieve.  A free page is poisoned, word by word, and
+is not handed out again: a use after free is a bug in the model whether or not somebody else got the page meanwhile,
+so nothing is hidden by leaving reuse out, and gup's second look at the PTE is judged by who owns the page.
+
+Not modelled: reclaim, the buddy allocator and running out of memory, because no scenario is about them yet.
+"""
+
+from __future__ import annotations
+
+from mmsim.kernel.types import POISON, AddressSpace, Kernel, Page
+
+ONE_REFERENCE = 1
+
+
+async def alloc_page(k: Kernel) -> Page:
+    """A page of zeros with one reference."""
+    number = await k.next_page.add_return(1) - 1
+    page = k.world.handle(Page, f"{k.cpu}.page[{number}]")
+    for word in k.words:
+        await page.word(word).store(bytes(k.word_size))
+    await page.refcount.store(ONE_REFERENCE)
+    return page
+
+
+async def get_page(page: Page) -> None:
+    """One more reference to a page that has some."""
+    await page.refcount.get_reference()
+
+
+async def put_page(k: Kernel, page: Page) -> None:
+    """Give back a reference; the last one frees the page.  Safe in any context: atomics only."""
+    if await page.refcount.dec_and_test():
+        for word in k.words:
+            await page.word(word).store(POISON)
+
+
+async def add_to_page_cache(page: Page, mapping: AddressSpace, index: int) -> None:
+    """Make the page the cache's page `index`; the caller's reference becomes the cache's."""
+    await page.mapping.store(mapping)
+    await page.index.store(index)
+    await mapping.slot(index).store(page)

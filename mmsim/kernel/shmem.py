@@ -1,0 +1,100 @@
+"""Shared memory files: pages on demand, writing, changing the size.
+
+Follows mm/shmem.c (shmem_getpage, shmem_fault, shmem_write_begin, shmem_setattr), v3.17.
+
+Not modelled: swap; lock_page() in write_begin, because i_mutex already excludes truncation and other writers there;
+fallocate and punching holes, which come with the scenarios about them.
+"""
+
+from __future__ import annotations
+
+from mmsim.kernel.filemap import find_get_page
+from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
+from mmsim.kernel.truncate import truncate_pagecache
+from mmsim.kernel.types import Inode, Kernel, Page, patched
+from mmsim.syscalls import EPERM, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, PAGE_SIZE
+
+
+async def shmem_getpage(k: Kernel, inode: Inode, index: int) -> Page:
+    """The file's page `index` with a reference, allocated where there was a hole."""
+    mapping = inode.mapping
+    while True:
+        page = await find_get_page(k, mapping, index)
+        if page is not None:
+            return page
+        page = await alloc_page(k)
+        await page.mapping.store(mapping)
+        await page.index.store(index)
+        # Both references before the page can be seen: whoever finds it in the slot may drop "its" own at once.
+        await get_page(page)
+        if await mapping.slot(index).cmpxchg(None, page):
+            return page
+        await put_page(k, page)
+        await put_page(k, page)
+
+
+async def shmem_fault(k: Kernel, inode: Inode, index: int) -> Page | None:
+    """The page to map, locked and with a reference; None beyond the end of the file (SIGBUS)."""
+    while True:
+        if index * PAGE_SIZE >= await inode.i_size.load():
+            return None
+        page = await shmem_getpage(k, inode, index)
+        await page.lock.acquire()
+        # Truncation removes a page under its lock: one still attached cannot go before the caller unlocks it.
+        if await page.mapping.load() is inode.mapping:
+            return page
+        await page.lock.release()
+        await put_page(k, page)
+
+
+async def shmem_write_begin(inode: Inode, end: int) -> int:
+    """Whether the seals allow a write up to byte `end`: 0 or -EPERM.  Called with i_mutex held."""
+    seals = await inode.seals.load()
+    if seals & F_SEAL_WRITE:
+        return -EPERM
+    if seals & F_SEAL_GROW and end > await inode.i_size.load():
+        return -EPERM
+    return 0
+
+
+async def generic_perform_write(k: Kernel, inode: Inode, position: int, data: bytes) -> int:
+    """Write chunk by chunk of at most a page: the bytes written, or an errno if there are none."""
+    written = 0
+    async with inode.i_mutex:
+        while written < len(data):
+            index, start = divmod(position + written, PAGE_SIZE)
+            chunk = data[written : written + PAGE_SIZE - start]
+            error = await shmem_write_begin(inode, position + written + len(chunk))
+            if error:
+                return written or error
+            page = await shmem_getpage(k, inode, index)
+            await write_page(k, page, start, chunk)
+            written += len(chunk)
+            # The size grows only after the data is there: a reader must never see the hole that was.
+            if position + written > await inode.i_size.load():
+                await inode.i_size.store(position + written)
+            await put_page(k, page)
+    return written
+
+
+async def write_page(k: Kernel, page: Page, start: int, data: bytes) -> None:
+    """Copy `data` into a page at byte `start`, word by word."""
+    for number in k.words:
+        first = number * k.word_size
+        low, high = max(start, first), min(start + len(data), first + k.word_size)
+        if low < high:
+            await page.word(number).update(patched, low - first, data[low - start : high - start])
+
+
+async def shmem_setattr(k: Kernel, inode: Inode, size: int) -> int:
+    """Change the size: 0, or -EPERM where a seal forbids it."""
+    async with inode.i_mutex:
+        old = await inode.i_size.load()
+        seals = await inode.seals.load()
+        if (size < old and seals & F_SEAL_SHRINK) or (size > old and seals & F_SEAL_GROW):
+            return -EPERM
+        if size != old:
+            await inode.i_size.store(size)
+        if size < old:
+            await truncate_pagecache(k, inode.mapping, size, old)
+    return 0

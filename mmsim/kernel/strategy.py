@@ -1,0 +1,117 @@
+"""A strategy: the points on which the designs disagree, each a coroutine function, as one frozen value.
+
+A design is `attrs.evolve(linux, name=..., pin=..., ...)`, so its last statement is its difference from Linux without
+any protection.  `k` is the `Kernel` as the calling thread sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import attrs
+
+from mmsim.kernel.page_alloc import put_page
+from mmsim.kernel.types import VM_MAYWRITE, VM_SHARED, AddressSpace, Inode, Kernel, Mm, Page, Vma
+from mmsim.syscalls import EBUSY, EPERM
+
+
+@attrs.frozen
+class Budget:
+    """What a design asks of the kernel: page flags, bytes in struct page (32- and 64-bit), atomics, conversions."""
+
+    page_flags: int = 0
+    struct_page_bytes_32: int = 0
+    struct_page_bytes_64: int = 0
+    atomics_in_gup: int = 0
+    callers_to_convert: str = "none"
+
+
+Path = Callable[..., Coroutine[Any, Any, Any]]
+
+
+@attrs.frozen
+class Strategy:
+    """One design.  `doc` argues for it in terms that the checker can confirm or refute."""
+
+    name: str
+    doc: str
+    pin: Path
+    """(k, page, write) -> bool: take a reference for get_user_pages; False if the page is already free."""
+    unpin: Path
+    """(k, page, write) -> None: give it back; may run in an interrupt."""
+    map_writable: Path
+    """(k, inode) -> errno: before a counted mapping is linked (mapping_map_writable)."""
+    unmap_writable: Path
+    """(k, mapping) -> None: a counted mapping is gone (mapping_unmap_writable, in unlink_file_vma)."""
+    before_unmap_writable: Path
+    """(k, mm, vma, pages) -> None: PTEs are cleared and flushed, `pages` still hold the mapping's references."""
+    deny_writable: Path
+    """(k, inode) -> errno: nobody may write from here on, if nobody does; called with i_mutex held."""
+    wait_for_pins: Path
+    """(k, mapping) -> errno: called after deny_writable, before the seal is set."""
+    allow_writable: Path
+    """(k, inode) -> None: the seal failed; undo deny_writable."""
+    budget: Budget = Budget()
+
+
+# The helpers of include/linux/fs.h, v3.17: a count of writable mappings, or -1 where they are denied.
+
+
+async def mapping_map_writable(_k: Kernel, inode: Inode) -> int:
+    """One more writable mapping, unless they are denied.  -EPERM."""
+    return 0 if await inode.mapping.i_mmap_writable.inc_unless_negative() else -EPERM
+
+
+async def mapping_unmap_writable(_k: Kernel, mapping: AddressSpace) -> None:
+    """One writable mapping less."""
+    await mapping.i_mmap_writable.dec()
+
+
+async def mapping_deny_writable(_k: Kernel, inode: Inode) -> int:
+    """Deny writable mappings from now on, unless there is one.  -EBUSY."""
+    return 0 if await inode.mapping.i_mmap_writable.dec_unless_positive() else -EBUSY
+
+
+async def mapping_allow_writable(_k: Kernel, inode: Inode) -> None:
+    """Undo mapping_deny_writable()."""
+    await inode.mapping.i_mmap_writable.inc()
+
+
+async def try_get_page(_k: Kernel, page: Page, _write: bool) -> bool:
+    """page_cache_get_speculative() as gup_pte_range() uses it: a reference, unless the page is already free."""
+    return await page.refcount.inc_not_zero()
+
+
+async def unpin_by_put_page(k: Kernel, page: Page, _write: bool) -> None:
+    """A pin is a reference like any other."""
+    await put_page(k, page)
+
+
+async def nothing_to_wait_for(_k: Kernel, _mapping: AddressSpace) -> int:
+    """Look at nothing but the counter."""
+    return 0
+
+
+async def unmap_at_once(_k: Kernel, _mm: Mm, _vma: Vma, _pages: tuple[Page, ...]) -> None:
+    """A mapping that is gone is gone."""
+
+
+linux = Strategy(
+    name="linux",
+    doc="What all designs start from: the counter of v3.17 with deny and allow, and nothing that looks at pins.",
+    pin=try_get_page,
+    unpin=unpin_by_put_page,
+    map_writable=mapping_map_writable,
+    unmap_writable=mapping_unmap_writable,
+    before_unmap_writable=unmap_at_once,
+    deny_writable=mapping_deny_writable,
+    wait_for_pins=nothing_to_wait_for,
+    allow_writable=mapping_allow_writable,
+)
+
+
+def counted(k: Kernel, flags: int) -> bool:
+    """Whether a mapping of these flags counts as writable on this release (v6.7 and later: only where VM_MAYWRITE is set too)."""
+    wanted = VM_SHARED | VM_MAYWRITE if k.release.counts_maywrite else VM_SHARED
+    return flags & wanted == wanted

@@ -1,0 +1,241 @@
+"""Kernel objects: pages, address spaces, inodes, files, mms.
+
+Follows include/linux/mm_types.h and include/linux/fs.h, v3.17.  A handle owns cells and holds no values; a frozen
+value (a VMA, a PTE) is what a cell holds.  Names are hierarchical and begin with the owner, so that renaming one copy
+of a process to another renames all that is its own.
+
+Not modelled: compound pages, swap, per-CPU LRU caches (nothing here lives long enough to be reclaimed), page tables
+above the last level (never freed while a process runs), struct page of anything but RAM.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from mmsim.cells import Cell, Handle, Mutex, Named, RwSem, SpinLock, World
+from mmsim.steps import KernelBug
+from mmsim.syscalls import PAGE_SIZE
+
+VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE = 0x1, 0x2, 0x8, 0x20
+PG_DIRTY = "dirty"
+POISON = b"\xaa free page \xaa"
+"""What every word of a free page holds, as page_poisoning=on does; whoever touches it uses a freed page."""
+
+
+class Page(Handle):
+    """struct page, with the memory it describes as `words` (each a bytes of PAGE_SIZE / number of words)."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.refcount: Cell[int] = self.cell("_refcount", 0)
+        self.mapcount: Cell[int] = self.cell("_mapcount", 0)
+        self.flags: Cell[frozenset[str]] = self.cell("flags", frozenset())
+        self.mapping: Cell[AddressSpace | None] = self.cell("mapping", None)
+        self.index: Cell[int] = self.cell("index", 0)
+        self.lock = world.lock(Mutex, f"{name}.PG_locked")
+
+    def word(self, number: int) -> Cell[bytes]:
+        """Word `number` of the page's memory."""
+        return self.cell(f"word[{number}]", POISON)
+
+
+class AddressSpace(Handle):
+    """struct address_space: the page cache of one inode, and who maps it."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.i_mmap_writable: Cell[int] = self.cell("i_mmap_writable", 0)
+        self.i_mmap: Cell[tuple[tuple[Mm, Vma], ...]] = self.cell("i_mmap", ())
+        self.i_mmap_mutex = world.lock(Mutex, f"{name}.i_mmap_mutex")
+
+    def slot(self, index: int) -> Cell[Page | None]:
+        """The page cache's slot for page `index` of the file (a radix-tree slot, read under RCU)."""
+        return self.cell(f"i_pages[{index}]", None)
+
+
+class Inode(Handle):
+    """struct inode of a shmem file, with shmem_inode_info."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.i_mutex = world.lock(Mutex, f"{name}.i_mutex")
+        self.i_size: Cell[int] = self.cell("i_size", 0)
+        self.seals: Cell[int] = self.cell("seals", 0)
+        self.mapping = world.handle(AddressSpace, f"{name}.i_data")
+
+
+class File(Handle):
+    """struct file of a memfd: always open for reading and writing."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.inode = world.handle(Inode, f"{name}.inode")
+        self.f_pos: Cell[int] = self.cell("f_pos", 0)
+
+
+@attrs.frozen
+class Vma:
+    """struct vm_area_struct.  `start` and `end` in bytes; `pgoff` is the file's page at `start`."""
+
+    start: int
+    end: int
+    flags: int
+    file: File
+    pgoff: int
+
+    def pages(self) -> range:
+        """The addresses of its pages."""
+        return range(self.start, self.end, PAGE_SIZE)
+
+    def index(self, address: int) -> int:
+        """The page of the file that is mapped at `address`."""
+        return self.pgoff + (address - self.start) // PAGE_SIZE
+
+    @property
+    def shared(self) -> bool:
+        """Whether stores go to the file."""
+        return bool(self.flags & VM_SHARED)
+
+
+@attrs.frozen
+class Pte:
+    """A present page-table entry."""
+
+    page: Page
+    write: bool
+    dirty: bool = False
+    anon: bool = False
+    """Whether the page is a private copy, not the file's."""
+
+    def allows(self, *, write: bool) -> bool:
+        """Whether the CPU may load, or store, through this entry."""
+        return self.write or not write
+
+
+@attrs.frozen
+class TlbEntry:
+    """What a CPU remembers of a PTE, and whether one of its instructions is using it this very moment."""
+
+    pte: Pte | None = None
+    busy: bool = False
+
+
+EMPTY_TLB = TlbEntry()
+
+
+class Mm(Handle):
+    """struct mm_struct.  Page tables are one cell per page, under one page-table lock (one PMD's worth)."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.mmap_lock = world.lock(RwSem, f"{name}.mmap_lock")
+        self.page_table_lock = world.lock(SpinLock, f"{name}.page_table_lock")
+        self.mmap: Cell[tuple[Vma, ...]] = self.cell("mmap", ())
+
+    def pte(self, address: int) -> Cell[Pte | None]:
+        """The page-table entry of the page at `address`."""
+        return self.cell(f"pte[{address & -PAGE_SIZE:#x}]", None)
+
+    def tlb(self, cpu: str, address: int) -> Cell[TlbEntry]:
+        """What CPU `cpu` remembers of the page at `address`."""
+        return self.cell(f"tlb[{address & -PAGE_SIZE:#x}] of {cpu}", EMPTY_TLB)
+
+
+class Io(Handle):
+    """struct kiocb: one asynchronous direct I/O.  `result` is None until it completes."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.result: Cell[int | None] = self.cell("result", None)
+
+
+@attrs.frozen
+class Request:
+    """struct bio: the pinned pages of one I/O.  `data` is what a read brings, None for a write to the device."""
+
+    io: Io
+    mm: Mm
+    address: int
+    pages: tuple[Page, ...]
+    data: bytes | None
+    process: Process
+
+
+class BlockDevice(Handle):
+    """A device: its queue of requests, and what was last written to it."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.queue: Cell[tuple[Request, ...]] = self.cell("queue", ())
+        self.contents: Cell[bytes] = self.cell("contents", b"")
+
+
+class Process(Handle):
+    """struct task_struct as far as its threads share it: mm, open files, asynchronous I/O (struct kioctx)."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.mm = world.handle(Mm, f"{name}.mm")
+        self.reqs_active: Cell[int] = self.cell("kioctx.reqs_active", 0)
+        self.file_lock = world.lock(SpinLock, f"{name}.file_lock")
+        self.open_fds: Cell[tuple[int, ...]] = self.cell("open_fds", ())
+
+    def fd(self, number: int) -> Cell[File | None]:
+        """The open file of that descriptor."""
+        return self.cell(f"fd[{number}]", None)
+
+
+@attrs.frozen
+class Cpus:
+    """Which CPUs run threads of which process: mm_cpumask, fixed for the life of a scenario."""
+
+    of: tuple[tuple[Process, tuple[str, ...]], ...] = ()
+
+    def running(self, mm: Mm) -> tuple[str, ...]:
+        """The CPUs whose TLB may hold entries of `mm`."""
+        return next((cpus for process, cpus in self.of if process.mm is mm), ())
+
+
+class Kernel(Named):
+    """The kernel as one thread sees it: what `current`, smp_processor_id() and the configuration are there."""
+
+    def __init__(
+        self, name: str, world: World, process: Process, strategy: Any, release: Any, words_per_page: int, cpus: Cpus
+    ) -> None:
+        super().__init__(name)
+        self.world = world
+        self.process = process
+        self.strategy = strategy
+        self.release = release
+        self.words = range(words_per_page)
+        self.word_size = PAGE_SIZE // words_per_page
+        self.cpus = cpus
+        self.cpu = name
+        self.next_page: Cell[int] = world.cell(f"{name}.pages_made", 0)
+        self.next_io: Cell[int] = world.cell(f"{name}.ios_made", 0)
+
+    @property
+    def mm(self) -> Mm:
+        """current->mm."""
+        return self.process.mm
+
+
+def use(word: bytes, page: Page | str = "") -> bytes:
+    """The word, if the page it belongs to is in use.  A bug if it is free."""
+    if word == POISON:
+        msg = f"use of a freed page {page}".rstrip()
+        raise KernelBug(msg)
+    return word
+
+
+def patched(old: bytes, offset: int, data: bytes) -> bytes:
+    """The word with `data` stored at `offset`."""
+    use(old)
+    return old[:offset] + data + old[offset + len(data) :]
+
+
+def taken(old: bytes) -> tuple[bytes, bytes]:
+    """A load of a word that must be in use."""
+    return old, use(old)

@@ -1,0 +1,92 @@
+"""System calls as a kernel changelog writes them: `munmap()`, `fcntl(F_ADD_SEALS, F_SEAL_WRITE)`, `io_submit(...)`.
+
+A call is found among a step's frames by the names of `mmsim.syscalls.Syscalls`; the code of a device or of an interrupt
+makes none, and is known by its outermost function.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from mmsim import syscalls
+from mmsim.report.values import show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmsim.trace import Frame, TracedStep
+
+NAMES: Final = frozenset(name for name, value in vars(syscalls.Syscalls).items() if inspect.iscoroutinefunction(value))
+
+FLAGS: Final = {
+    ("mmap", "prot"): ("PROT_READ", "PROT_WRITE"),
+    ("mmap", "flags"): ("MAP_SHARED", "MAP_PRIVATE"),
+    ("memfd_create", "flags"): ("MFD_CLOEXEC", "MFD_ALLOW_SEALING"),
+    ("add_seals", "seals"): ("F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE"),
+}
+
+WRITTEN: Final = {
+    "add_seals": ("fcntl", "F_ADD_SEALS"),
+    "get_seals": ("fcntl", "F_GET_SEALS"),
+    "submit_direct_read": ("io_submit", "read"),
+    "submit_direct_write": ("io_submit", "write"),
+    "wait_for": ("io_getevents",),
+    "device_contents": ("device contents",),
+    "load": ("CPU load",),
+    "store": ("CPU store",),
+}
+"""How a call is written where its name is not the verb's own, with what goes first in the brackets."""
+
+UNTOLD: Final = frozenset({"fd", "address", "io", "name"})
+"""Parameters that tell a reader nothing: which number a descriptor or an address happens to have."""
+
+
+@attrs.frozen
+class Call:
+    """The call that a step belongs to; two steps of one call have equal keys."""
+
+    text: str
+    key: tuple[object, ...]
+
+
+def call(step: TracedStep) -> Call:
+    """The system call a step was made in, or the outermost function of an interrupt or a device."""
+    if not step.frames:
+        return Call(step.thread, (step.thread,))
+    for depth, frame in enumerate(step.frames):
+        if frame.function in NAMES and (depth or len(step.frames) == 1 or frame.arguments):
+            before = tuple((outer.function, outer.line) for outer in step.frames[:depth])
+            return Call(written(frame), (*before, frame.function, repr(frame.arguments)))
+    outermost = step.frames[0]
+    return Call(f"{outermost.function}()", (outermost.function,))
+
+
+def written(frame: Frame) -> str:
+    """One system call in C's manner, less the arguments that tell nothing."""
+    name, *first = WRITTEN.get(frame.function, (frame.function,))
+    told = [argument(frame.function, key, value) for key, value in frame.arguments]
+    return f"{name}({', '.join(filter(None, (*first, *told)))})"
+
+
+def argument(function: str, name: str, value: Any) -> str:
+    """One argument, by its symbolic name where it has one; '' where it says nothing."""
+    if name in UNTOLD or (name == "offset" and value == 0) or (name == "length" and value == syscalls.PAGE_SIZE):
+        return ""
+    known = FLAGS.get((function, name))
+    if known is not None and isinstance(value, int):
+        return flags(value, known)
+    if isinstance(value, syscalls.Device):
+        return value.name
+    if callable(value):
+        return str(getattr(value, "__name__", value))
+    return f"offset {value}" if name == "offset" else show(value)
+
+
+def flags(value: int, names: Sequence[str]) -> str:
+    """A bit mask as `A|B`, with what has no name as a number."""
+    found = [name for name in names if value & getattr(syscalls, name)]
+    rest = value & ~sum(getattr(syscalls, name) for name in found)
+    return "|".join([*found, *([hex(rest)] if rest else [])]) or "0"

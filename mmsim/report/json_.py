@@ -1,0 +1,210 @@
+"""Verdicts for programs: JSON under the schema `mmsim/1`.
+
+Every command's answer is one object:
+
+    schema      "mmsim/1"; a change that could break a reader raises the number, new keys alone do not
+    command     "check", "compare", "replay", "list", "simulate" or "conform"
+    status      the exit status: 0 as expected, 1 not as expected, 3 undecided
+    results     one object per test, in the order in which they were asked for
+
+A result of `check` and `compare`:
+
+    test          {scenario, strategy, release, hash}
+    verdict       "Holds", "Violated" or "Undecided"
+    expected      "Holds", "Violated" or null
+    as_expected   true or false
+    unwitnessed   names of the `sometimes` that were never seen
+    reason        why it is undecided, or null
+    violation     null, or {property, detail, schedule, steps, switches, shortest, replay, diagram, argument}
+    outcomes      [{threads: {NAME: TEXT}, breaks: [PROPERTY]}], in a fixed order
+    observation   {word, breaking, other}: counts of classes of outcomes, not of runs
+    coverage      {how, states, transitions, waiting, depth}
+    seconds       wall time
+
+A result of `replay`: {test, violation: null or {property, detail}, outcomes: {NAME: TEXT}, diagram, argument, steps}
+with steps = [{thread, context, word, cell, old, new, result, alternative, alternatives, at: [{function, file, line}]}].
+A result of `simulate`: {test, ended, end_ns, steps, cpus, seed, outcomes: {NAME: TEXT}, violation, busy_ns: [NS],
+locks: [{lock_class, acquired, waits, wait_ns, longest_wait_ns}], system_calls: [{thread, name, start_ns, end_ns,
+steps}]}; times in ns.  A result of `conform`: {test, release, runs, agrees, skipped, model_complete, observed:
+[{threads, count}], impossible, unseen, silent: [{threads}], stuck: [TEXT], seconds}.
+
+Values inside the simulated machine are written as text, exactly as the text report writes them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from mmsim.report.argument import argument
+from mmsim.report.diagram import diagram
+from mmsim.report.judged import broken, observation
+from mmsim.report.values import show
+from mmsim.verdict import Undecided, Violated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmsim.check import Test
+    from mmsim.conformance.run import ConformanceResult
+    from mmsim.report.judged import Judged
+    from mmsim.timed.result import Result
+    from mmsim.trace import Execution, TracedStep
+    from mmsim.verdict import Outcome
+
+SCHEMA: Final = "mmsim/1"
+
+
+def document(command: str, results: Sequence[dict[str, Any]], status: int = 0) -> str:
+    """One command's whole answer as JSON text."""
+    return json.dumps({"schema": SCHEMA, "command": command, "status": status, "results": list(results)}, indent=2)
+
+
+def result(judged: Judged, *, all_steps: bool = False) -> dict[str, Any]:
+    """One judged test."""
+    answer, coverage = judged.verdict, judged.verdict.coverage
+    word, breaking, other = observation(judged)
+    expected = judged.judgement.expected
+    outcomes = [
+        {
+            "threads": threads(outcome),
+            "breaks": list(broken(judged.test.scenario, outcome)),
+        }
+        for outcome in answer.outcomes
+    ]
+    return {
+        "test": test(judged.test),
+        "verdict": judged.word,
+        "expected": None if expected is None else expected.value,
+        "as_expected": judged.judgement.as_expected,
+        "unwitnessed": list(judged.judgement.unwitnessed),
+        "reason": answer.reason if isinstance(answer, Undecided) else None,
+        "violation": violation(judged, all_steps=all_steps),
+        "outcomes": sorted(outcomes, key=repr),
+        "observation": {"word": word, "breaking": breaking, "other": other},
+        "coverage": {
+            "how": coverage.how,
+            "states": coverage.states,
+            "transitions": coverage.transitions,
+            "waiting": coverage.waiting,
+            "depth": coverage.depth,
+        },
+        "seconds": round(judged.seconds, 3),
+    }
+
+
+def test(value: Test) -> dict[str, str]:
+    """What was asked."""
+    return {
+        "scenario": value.name,
+        "strategy": value.strategy.name,
+        "release": value.release.name,
+        "hash": value.digest,
+    }
+
+
+def violation(judged: Judged, *, all_steps: bool) -> dict[str, Any] | None:
+    """The property that is broken, and how to see it again."""
+    if not isinstance(judged.verdict, Violated):
+        return None
+    found = judged.verdict.violation
+    shown = judged.execution
+    return {
+        "property": found.property,
+        "detail": found.detail,
+        "schedule": str(found.schedule),
+        "steps": len(found.schedule.moves),
+        "switches": found.schedule.switches,
+        "shortest": found.shortest,
+        "replay": judged.replay,
+        "diagram": "" if shown is None else diagram(shown, all_steps=all_steps),
+        "argument": "" if shown is None else argument(shown),
+    }
+
+
+def replayed(asked: Test, execution: Execution, *, all_steps: bool = False) -> dict[str, Any]:
+    """One schedule as it was carried out, step by step."""
+    broke = execution.violation
+    return {
+        "test": test(asked),
+        "violation": None if broke is None else {"property": broke[0], "detail": broke[1]},
+        "outcomes": threads(execution.outcomes),
+        "diagram": diagram(execution, all_steps=all_steps),
+        "argument": argument(execution),
+        "steps": [step(one) for one in execution.steps],
+    }
+
+
+def step(traced: TracedStep) -> dict[str, Any]:
+    """One step of an execution."""
+    return {
+        "thread": traced.thread,
+        "context": traced.context.value,
+        "word": traced.word,
+        "cell": traced.cell,
+        "old": show(traced.old),
+        "new": show(traced.new),
+        "result": show(traced.result),
+        "alternative": traced.alternative,
+        "alternatives": traced.alternatives,
+        "at": [{"function": frame.function, "file": frame.file, "line": frame.line} for frame in traced.frames],
+    }
+
+
+def threads(outcome: Outcome) -> dict[str, str]:
+    """One class of outcomes."""
+    return {thread: show(value) for thread, value in outcome}
+
+
+def simulated(asked: Test, run: Result) -> dict[str, Any]:
+    """One timed run."""
+    broke = run.violation
+    return {
+        "test": test(asked),
+        "ended": run.ended.name.lower(),
+        "end_ns": run.end_ns,
+        "steps": run.steps,
+        "cpus": run.cpus,
+        "seed": run.seed,
+        "outcomes": threads(run.outcomes),
+        "violation": None if broke is None else {"property": broke[0], "detail": broke[1]},
+        "busy_ns": list(run.busy_ns),
+        "locks": [
+            {
+                "lock_class": use.lock_class,
+                "acquired": use.acquired,
+                "waits": use.waits,
+                "wait_ns": use.wait_ns,
+                "longest_wait_ns": use.longest_wait_ns,
+            }
+            for use in run.locks
+        ],
+        "system_calls": [
+            {
+                "thread": one.thread,
+                "name": one.name,
+                "start_ns": one.start_ns,
+                "end_ns": one.end_ns,
+                "steps": one.steps,
+            }
+            for one in run.system_calls
+        ],
+    }
+
+
+def conformed(asked: Test, seen: ConformanceResult, *, complete: bool) -> dict[str, Any]:
+    """What a real kernel did."""
+    return {
+        "test": test(asked),
+        "release": seen.release,
+        "runs": seen.runs,
+        "agrees": seen.agrees if complete else None,
+        "skipped": seen.skipped,
+        "model_complete": complete,
+        "observed": [{"threads": threads(outcome), "count": count} for outcome, count in seen.observed],
+        "impossible": [{"threads": threads(outcome)} for outcome in seen.impossible],
+        "unseen": [{"threads": threads(outcome)} for outcome in seen.unseen],
+        "silent": [{"threads": threads(outcome)} for outcome in seen.silent],
+        "stuck": list(seen.stuck),
+        "seconds": round(seen.seconds, 3),
+    }

@@ -1,0 +1,79 @@
+"""One answered test with all that a report may want to say of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from mmsim.report.values import show
+from mmsim.verdict import Holds, Outcome, Undecided, Verdict, Violated
+
+if TYPE_CHECKING:
+    from mmsim.check import Judgement, Test
+    from mmsim.scenario import Scenario
+    from mmsim.trace import Execution
+
+
+@attrs.frozen
+class Judged:
+    """A test, its verdict, what was expected, and the execution that breaks a property, if there is one."""
+
+    test: Test
+    verdict: Verdict
+    judgement: Judgement
+    seconds: float
+    execution: Execution | None = None
+
+    @property
+    def word(self) -> str:
+        """`Holds`, `Violated` or `Undecided`."""
+        return type(self.verdict).__name__
+
+    @property
+    def fits(self) -> bool:
+        """Whether this is the expected verdict, and every `sometimes` was seen."""
+        return self.judgement.as_expected and not self.judgement.unwitnessed
+
+    @property
+    def status(self) -> int:
+        """The exit status it asks for: 0 as expected, 1 otherwise, 3 undecided."""
+        if isinstance(self.verdict, Undecided):
+            return 3
+        return 0 if self.fits else 1
+
+    @property
+    def replay(self) -> str:
+        """The command that shows the violation again, or ''."""
+        if not isinstance(self.verdict, Violated):
+            return ""
+        test = self.test
+        command = f"mmsim replay {test.name} --strategy {test.strategy.name} --release {test.release.name}"
+        return f'{command} --schedule "{self.verdict.violation.schedule}"'
+
+
+def broken(scenario: Scenario, outcome: Outcome) -> tuple[str, ...]:
+    """The names of the scenario's `always` properties that this outcome breaks."""
+    from mmsim.check.judge import holds_for
+
+    return tuple(property_.__name__ for property_ in scenario.always if holds_for(property_, outcome) is False)
+
+
+def observation(judged: Judged) -> tuple[str, int, int]:
+    """herd's word for it, with how many classes of outcomes break a property and how many do not."""
+    outcomes = judged.verdict.outcomes
+    positive = sum(bool(broken(judged.test.scenario, outcome)) for outcome in outcomes)
+    negative = len(outcomes) - positive
+    if isinstance(judged.verdict, Violated) and not positive:
+        positive = 1  # a property that no outcome shows: the class is the violation's own
+    return ("Never" if not positive else "Sometimes" if negative else "Always"), positive, negative
+
+
+def told(outcome: Outcome) -> str:
+    """`reader=4096; sealer=Seen(sealed=0, ...);` as herd writes a final state."""
+    return " ".join(f"{thread}={show(value)};" for thread, value in outcome)
+
+
+def is_positive(verdict: Verdict) -> str:
+    """herd's last word: `Ok` where the properties hold, `No` where one is broken."""
+    return "Ok" if isinstance(verdict, Holds) else "No" if isinstance(verdict, Violated) else "Undecided"

@@ -1,0 +1,134 @@
+"""Tables for `compare` and `list`: plain text, at most 100 columns, colour only where the caller asks for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+WIDTH: Final = 100
+GAP: Final = 2
+COLOURS: Final = {"Holds": "32", "Violated": "33", "Undecided": "35", "unexpected": "1;31"}
+
+
+@attrs.frozen
+class Entry:
+    """One cell of the comparison: a verdict, and whether it is what the scenario expects."""
+
+    scenario: str
+    strategy: str
+    verdict: str
+    steps: int = 0
+    """The length of the counterexample."""
+    fits: bool = True
+    unwitnessed: bool = False
+    expected: str = ""
+
+    @property
+    def text(self) -> str:
+        """`Holds`, `Violated 19`; `!` after a verdict that was not expected, `?` where a `sometimes` was not seen."""
+        mark = "?" if self.unwitnessed else "" if self.fits or self.verdict == "Undecided" else "!"
+        return f"{self.verdict}{f' {self.steps}' if self.steps else ''}{mark}"
+
+
+def compare(entries: Sequence[Entry], *, width: int = WIDTH, colour: bool = False) -> str:
+    """Strategies x scenarios.  Unexpected verdicts come first, in words; then the whole table; then the legend."""
+    scenarios = list(dict.fromkeys(entry.scenario for entry in entries))
+    strategies = list(dict.fromkeys(entry.strategy for entry in entries))
+    cells = {(entry.scenario, entry.strategy): entry for entry in entries}
+    parts = [surprises(entries, colour=colour)]
+    by_scenario = grid("scenario", scenarios, strategies, {(a, b): e for (a, b), e in cells.items()})
+    by_strategy = grid("strategy", strategies, scenarios, {(b, a): e for (a, b), e in cells.items()})
+    if _wide(by_scenario) <= width:
+        parts.append(_join(by_scenario, colour=colour))
+    elif _wide(by_strategy) <= width:
+        parts.append(_join(by_strategy, colour=colour))
+    else:
+        room = max(1, (width - max(map(len, scenarios))) // (GAP + max(*map(len, strategies), _widest(entries))))
+        for start in range(0, len(strategies), room):
+            some = strategies[start : start + room]
+            parts.append(_join(grid("scenario", scenarios, some, cells), colour=colour))
+    parts.append(legend(entries))
+    return "\n\n".join(part for part in parts if part)
+
+
+def surprises(entries: Sequence[Entry], *, colour: bool = False) -> str:
+    """One line for each verdict that is not what it should be."""
+    lines = []
+    for entry in entries:
+        if entry.fits and not entry.unwitnessed and entry.verdict != "Undecided":
+            continue
+        why = "a `sometimes` was never seen" if entry.unwitnessed else f"expected {entry.expected}"
+        line = f"{entry.scenario} under {entry.strategy}: {entry.verdict}, {why}"
+        lines.append(paint(line, "unexpected") if colour else line)
+    return "\n".join(lines)
+
+
+def grid(
+    title: str, rows: Sequence[str], columns: Sequence[str], cells: Mapping[tuple[str, str], Entry]
+) -> list[list[str]]:
+    """The table as rows of text; a pair that no scenario has an expectation for is a dot."""
+    table = [[title, *columns]]
+    for row in rows:
+        found = [cells.get((row, column)) for column in columns]
+        table.append([row, *("." if entry is None else entry.text for entry in found)])
+    return table
+
+
+def plain(rows: Sequence[Sequence[str]]) -> str:
+    """Left-aligned columns, two blanks apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("".join(f"{text:<{width + GAP}}" for text, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def legend(entries: Sequence[Entry]) -> str:
+    """What the words and marks in this table mean; only those that occur."""
+    words = {entry.verdict for entry in entries}
+    lines = []
+    if "Holds" in words:
+        lines.append("Holds      every interleaving was explored and none breaks a property")
+    if "Violated" in words:
+        lines.append("Violated n the shortest schedule that breaks a property has n steps (`mmsim check` shows it)")
+    if "Undecided" in words:
+        lines.append("Undecided  a bound was reached first")
+    if any(entry.text.endswith("!") for entry in entries):
+        lines.append("!          not the verdict that the scenario expects")
+    if any(entry.unwitnessed for entry in entries):
+        lines.append("?          a `sometimes` of the scenario was never seen")
+    return "\n".join(lines)
+
+
+def paint(text: str, kind: str) -> str:
+    """Text in the colour of its kind, for a terminal."""
+    code = COLOURS.get(kind)
+    return f"\x1b[{code}m{text}\x1b[0m" if code else text
+
+
+def _wide(rows: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) + GAP for column in zip(*rows, strict=True)) - GAP
+
+
+def _widest(entries: Sequence[Entry]) -> int:
+    return max((len(entry.text) for entry in entries), default=1)
+
+
+def _join(rows: Sequence[Sequence[str]], *, colour: bool) -> str:
+    text = plain(rows)
+    if not colour:
+        return text
+    head, *body = text.splitlines()
+    return "\n".join([head, *(_coloured(line) for line in body)])
+
+
+def _coloured(line: str) -> str:
+    """Every verdict of a line painted; what is marked as unexpected stands out."""
+    import re
+
+    def one(match: re.Match[str]) -> str:
+        return paint(match[0], "unexpected" if match[0][-1] in "!?" else match[1])
+
+    return re.sub(r"\b(Holds|Violated|Undecided)( \d+)?[!?]?", one, line)

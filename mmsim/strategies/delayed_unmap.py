@@ -1,0 +1,93 @@
+"""Jan Kara's idea: a mapping counts as writable until the last page pinned through it is given back.
+
+munmap() clears the page table and goes on, but where a page is still pinned for writing it leaves a debt on the page:
+one count of i_mmap_writable, to be paid by whoever drops the last such pin.  Nobody waits, and sealing needs only the
+counter: EBUSY at once while a debt is open, in doubt no longer than the I/O itself.
+
+It is right because the debt is published before the pins are looked at: either munmap() finds no pin, and then no
+later one can come through a PTE that is already cleared (get_user_pages_fast() looks at the PTE again after its pin),
+or the one who drops the last pin finds the debt.  Whoever takes the debt off the page pays it, once.
+
+The price: two counts for each page, two more atomics in get_user_pages_fast() for writing, every caller that pins for
+writing must give the pin back by name instead of by put_page(), and the counter is lowered in interrupts.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from mmsim.cells import Cell
+from mmsim.kernel.page_alloc import put_page
+from mmsim.kernel.strategy import Budget, linux
+from mmsim.kernel.types import AddressSpace, Kernel, Mm, Page, Vma
+
+
+def write_pins(page: Page) -> Cell[int]:
+    """How many pins may still write the page."""
+    return page.cell("write_pins", 0)
+
+
+Debt = tuple[AddressSpace, int]
+
+
+def owed_drops(page: Page) -> Cell[Debt | None]:
+    """Whose i_mmap_writable is to be lowered when the last of them is gone, and by how much.
+
+    The debt names the address space itself: page->mapping is cleared by a truncation, and the debt must not be.
+    """
+    return page.cell("owed_drops", None)
+
+
+def one_more(debt: Debt | None, mapping: AddressSpace) -> Debt:
+    """The debt, raised by one."""
+    return (mapping, debt[1] + 1 if debt else 1)
+
+
+async def pin(_k: Kernel, page: Page, write: bool) -> bool:
+    """A reference, and for a writer a pin that munmap() can tell from other references."""
+    if not await page.refcount.inc_not_zero():
+        return False
+    if write:
+        await write_pins(page).inc()
+    return True
+
+
+async def unpin(k: Kernel, page: Page, write: bool) -> None:
+    """The last writer pays what is owed.  Atomics only, so it may run in an interrupt."""
+    if write and await write_pins(page).dec_and_test():
+        await settle(page)
+    await put_page(k, page)
+
+
+async def settle(page: Page) -> None:
+    """Take the debt off the page and pay it.  The exchange makes sure that only one of two payers pays."""
+    debt = await owed_drops(page).exchange(None)
+    if debt is not None:
+        mapping, owed = debt
+        await mapping.i_mmap_writable.add(-owed)
+
+
+async def owe_drops(_k: Kernel, _mm: Mm, vma: Vma, pages: tuple[Page, ...]) -> None:
+    """Leave a debt on every page of a mapping about to be dropped, and pay at once where nobody has it pinned."""
+    mapping = vma.file.inode.mapping
+    for page in pages:
+        await mapping.i_mmap_writable.inc()  # safe: this mapping's own count is still there
+        await owed_drops(page).update(one_more, mapping)
+        if not await write_pins(page).load():
+            await settle(page)
+
+
+delayed_unmap = attrs.evolve(
+    linux,
+    name="delayed_unmap",
+    doc=__doc__ or "",
+    pin=pin,
+    unpin=unpin,
+    before_unmap_writable=owe_drops,
+    budget=Budget(
+        struct_page_bytes_32=8,
+        struct_page_bytes_64=8,
+        atomics_in_gup=2,
+        callers_to_convert="every caller of get_user_pages() that writes",
+    ),
+)

@@ -1,0 +1,26 @@
+"""The timed driver: a machine on a simulated clock, with CPUs, queueing locks and slow devices.  All times are in ns.
+
+result = simulate(machine, cpus=2, seed=0, cost=FlatCost(10), delays={"SLOW": Fixed(100_000)}, timeline=True)
+"""
+
+from mmsim.timed.costs import Cost, FlatCost
+from mmsim.timed.delays import Delay, Exponential, Fixed, Never
+from mmsim.timed.result import RUNNING, Blocked, Ended, LockUse, Result, SystemCall, TimedStep
+from mmsim.timed.run import simulate
+
+__all__ = [
+    "RUNNING",
+    "Blocked",
+    "Cost",
+    "Delay",
+    "Ended",
+    "Exponential",
+    "Fixed",
+    "FlatCost",
+    "LockUse",
+    "Never",
+    "Result",
+    "SystemCall",
+    "TimedStep",
+    "simulate",
+]

@@ -1,0 +1,213 @@
+"""The timed driver: runs a machine's threads as SimPy processes on a simulated clock in ns.
+
+A step occupies its thread's CPU for as long as the cost model says and has its effect at the end of that time.  An
+attempt that finds itself blocked has cost as much; the thread then spins on its CPU or, where the step sleeps, leaves
+it.  A thread that wakes up pays for its step again: it has to fetch the cell, whatever woke it.
+
+    sleep(ns)            the step's cost on the CPU, then `ns` off it
+    cond_resched         as any step; leaves the CPU only if another task waits for one
+    wait_until_timeout   gives up after `timeout_ns`, one figure for the whole run
+    choose, ...          one of the alternatives, uniformly from the seed
+
+What a thread in an interrupt does that sleeps (waiting for a request) is not done by any CPU: it takes no time.  So a
+device costs CPU time from its first step after a request to its last before the next; a transfer by DMA, which costs
+the CPUs nothing in truth, is not told from the interrupt's work.  A silent thread that gets a request (its `wait_until`
+ends) first waits for its delay, off the CPU.
+
+Exact and fast: the threads' consecutive steps need no event of SimPy's as long as nothing else is due before they end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from heapq import heappush
+from typing import Any
+
+import simpy
+from simpy.events import NORMAL, Event, ProcessGenerator
+
+from mmsim.errors import UserError
+from mmsim.steps import Alternatives, KernelBug, Step
+from mmsim.timed.costs import checked_duration
+from mmsim.timed.cpus import Activity, Runner
+from mmsim.timed.delays import checked_draw
+from mmsim.timed.environment import Environment, Work
+from mmsim.timed.recorder import where
+from mmsim.timed.waiting import enabled
+
+
+class _Tick(Event):
+    """An event that is scheduled again and again by its one owner, without being made anew each time."""
+
+    def __init__(self, env: simpy.Environment) -> None:
+        super().__init__(env)
+        self._ok, self._value = True, None
+
+
+class TimedRun(Environment):
+    """One run of one machine; `run_to_end()` may be called once."""
+
+    _failure: BaseException | None = None
+
+    def run_to_end(self) -> bool:
+        """Run until nothing is left to do, the time is over or a bug is met; False if the user ended it.
+
+        Raises whatever a thread raised.
+        """
+        for runner in self.runners:
+            self.process(self._thread(runner))
+        queue, horizon = self._queue, self.horizon_ns
+        try:
+            while queue[0][0] < horizon and self._failure is None and self.violation is None:
+                self.step()
+        except KeyboardInterrupt:
+            return False
+        finally:
+            for runner in self.runners:
+                with contextlib.suppress(RuntimeError):  # a coroutine that awaits more while it is being closed
+                    runner.coroutine.close()
+        if self._failure is not None:
+            raise self._failure
+        return True
+
+    # One thread.
+
+    def _thread(self, me: Runner) -> ProcessGenerator:
+        try:
+            yield from self._life(me)
+        except KernelBug as bug:
+            place = where(me.coroutine)
+            self.violation = ("kernel_bug", f"{bug} ({me.thread.name}{', ' if place else ''}{place})")
+        except Exception as error:  # noqa: BLE001 - SimPy would raise a copy of it; run_to_end() raises the original
+            self._failure = error
+
+    def _life(self, me: Runner) -> Work:  # noqa: C901, PLR0912, PLR0915 - the inner loop; calls would cost a third
+        queue, values, queues, interrupts = self._queue, self.values, self.waiters.queues, self.cpus.interrupts
+        send, flat, record, locks = me.coroutine.send, self._flat, self.recorder, self.locks
+        tick = _Tick(self)
+        result: Any = None
+        if not me.interrupt:
+            yield from self._get_cpu(me)
+        while True:
+            try:
+                step = send(result)
+            except StopIteration as done:
+                self._finish(me, done.value)
+                return
+            if step.__class__ is not Step:
+                raise UserError(_no_step(me, step))
+            me.steps += 1
+            if step.sleeps and not step.acquires:
+                result = yield from self._sleeping_step(me, step)
+                continue
+            if step.acquires and step.word == "lock_irqsave":
+                me.irqs_off.add(step.cell)
+            waited: float = 0
+            while True:
+                if me.cpu < 0:
+                    yield from self._get_cpu(me)
+                due = self._now + (flat if flat is not None else self._ask_cost(step, me.cpu))
+                if queue[0][0] > due:
+                    self._now = due
+                else:
+                    tick.callbacks = []
+                    heappush(queue, (due, NORMAL, next(self._eid), tick))
+                    yield tick
+                if me.granted is not None:
+                    old, new, result = me.granted
+                    me.granted = None
+                    break
+                cell = step.cell
+                if cell is None:
+                    old = None
+                else:
+                    try:
+                        old = values[cell]
+                    except KeyError:
+                        old = values[cell] = cell.initial
+                if step.acquires and cell in queues and self.waiters.lock_is_wanted(cell):
+                    alternatives: Alternatives = ()
+                else:
+                    alternatives = step.effect(old, *step.operands)
+                if not alternatives:
+                    begin = self._now
+                    yield from self._wait(me, step)
+                    waited += self._now - begin
+                    continue
+                new, result = alternatives[0] if len(alternatives) == 1 else self._pick(alternatives)
+                if new is not old:
+                    values[cell] = new
+                if step.acquires:
+                    locks.taken(cell, me, None)
+                elif step.releases:
+                    locks.released(cell, me)
+                break
+            if record is not None:
+                record.step(self._now, me.cpu, me.thread, me.coroutine, step, (old, new, result), waited)
+            if new is not old and cell in queues:
+                self._changed(cell)
+            if interrupts and self.cpus.interruptible(me):
+                yield from self._interrupted(me)
+
+    def _finish(self, me: Runner, outcome: object) -> None:
+        me.outcome, me.activity, me.last_ns = outcome, Activity.FINISHED, self._now
+        if me.cpu >= 0:
+            self.cpus.release(me)
+        if self.recorder is not None:
+            self.recorder.left(me.thread.name)
+
+    def _sleeping_step(self, me: Runner, step: Step[Any]) -> Work:
+        """A step that may sleep and is no lock; its result."""
+        if me.interrupt:
+            if me.cpu >= 0:
+                self.cpus.release(me)
+        elif me.cpu < 0:
+            yield from self._get_cpu(me)
+        begin, cell = self._now, step.cell
+        waited: float = 0
+        timed_out = False
+        while True:
+            if not me.interrupt:
+                yield self.timeout(self._ask_cost(step, me.cpu))
+            old = None if cell is None else self._value(cell)
+            alternatives = step.effect(old, *step.operands)
+            if enabled(step, alternatives) or (timed_out and alternatives):
+                break
+            begin = self._now
+            timed_out = yield from self._wait(me, step)
+            waited += self._now - begin
+        new, result = alternatives[0] if len(alternatives) == 1 else self._pick(alternatives)
+        if self.recorder is not None:
+            cpu = None if me.cpu < 0 else me.cpu
+            self.recorder.step(self._now, cpu, me.thread, me.coroutine, step, (old, new, result), waited)
+        if cell is not None and new is not old:
+            self.values[cell] = new
+            if cell in self.waiters.queues:
+                self._changed(cell)
+        yield from self._after(me, step)
+        if self.recorder is not None:
+            self.recorder.went_on(me.thread.name, self._now)
+        return result
+
+    def _after(self, me: Runner, step: Step[Any]) -> Work:
+        """What a sleeping step entails: the sleep itself, the others' turn, the device's delay."""
+        if step.word == "sleep":
+            yield from self._sleep(me, checked_duration(step.operands[0], f"what {me.thread.name} sleeps"))
+        elif step.word == "cond_resched" and self.cpus.tasks and not me.interrupt:
+            self.cpus.release(me)
+            yield from self._get_cpu(me)
+        elif me.delay is not None and step.word == "wait_until":
+            delay = checked_draw(me.delay, me.rng, me.thread.name)
+            if delay is None:
+                yield from self._stay_silent(me)
+            else:
+                yield from self._sleep(me, delay)
+        elif self.cpus.interrupts and me.cpu >= 0 and self.cpus.interruptible(me):
+            yield from self._interrupted(me)
+
+
+def _no_step(me: Runner, awaited: object) -> str:
+    return (
+        f"{me.thread.name} awaits {awaited!r} in {where(me.coroutine)}, which is no step; "
+        "only calls of `sys` and steps of cells may be awaited"
+    )

@@ -1,0 +1,191 @@
+"""What the threads of one timed run share: the clock, the cells' values, the CPUs, and every kind of waiting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping
+from random import Random
+from typing import Any
+
+import simpy
+from simpy.events import Event
+
+from mmsim.cells import Cell
+from mmsim.errors import UserError
+from mmsim.steps import Step
+from mmsim.threads import Machine
+from mmsim.timed.costs import Cost, FlatCost
+from mmsim.timed.cpus import Activity, Cpus, Runner
+from mmsim.timed.delays import Delay, Fixed
+from mmsim.timed.recorder import Recorder
+from mmsim.timed.waiting import TIMED_WAIT, Locks, Waiters, enabled
+
+DEFAULT_DELAY = Fixed(100_000)
+"""What a device takes that nobody said anything about: a read from flash storage, 100 µs."""
+
+Work = Generator[Event, Any, Any]
+
+
+class Environment(simpy.Environment):
+    """SimPy's environment, and all that the threads share.  The clock counts ns."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        cpus: int,
+        seed: int,
+        cost: Cost,
+        delays: Mapping[str, Delay],
+        until_ns: float | None,
+        recorder: Recorder | None,
+        timeout_ns: float,
+    ) -> None:
+        super().__init__()
+        self.seed = seed
+        self.horizon_ns = math.inf if until_ns is None else until_ns
+        self.recorder = recorder
+        self.values: dict[Cell[Any], Any] = dict(machine.initial)
+        self.cpus = Cpus(cpus, _wake, lambda: self.now)
+        self.waiters = Waiters()
+        self.locks = Locks()
+        self.runners = [
+            # Delays have a source of their own per device: two designs under one seed meet the same devices.
+            Runner(t, _delay_of(t.name, delays) if t.silent else None, Random(f"{seed}/{t.name}"))  # noqa: S311
+            for t in machine.threads
+        ]
+        self.violation: tuple[str, str] | None = None
+        self._rng = Random(seed)  # noqa: S311 - it is a simulation
+        self._cost = cost
+        self._flat = cost.ns if type(cost) is FlatCost else None
+        self._timeout_ns = timeout_ns
+        self.schedule(Event(self), delay=self.horizon_ns)  # nobody looks beyond it, and the queue is never empty
+
+    # Waiting of every kind.
+
+    def _wait(self, me: Runner, step: Step[Any]) -> Generator[Event, Any, bool]:
+        """Wait until the step can be tried again, or has been carried out by the one before; whether time ran out."""
+        cell = step.cell
+        if cell is None:
+            msg = f"{me.thread.name} makes a step ({step}) that is blocked and has no cell that could end that"
+            raise UserError(msg)
+        me.step, me.sleeps, me.activity = step, step.sleeps, Activity.BLOCKED
+        me.blocked_ns = me.last_ns = self._now
+        me.wait += 1
+        self.waiters.join(cell, me)
+        out: list[bool] = []
+        if step.word == TIMED_WAIT:
+            self._start_timer(me, me.wait, out)
+        me.event = Event(self)
+        if me.cpu >= 0:
+            if me.sleeps:
+                self.cpus.release(me)
+            elif self.cpus.interrupts and self.cpus.interruptible(me):
+                self.cpus.yield_to_interrupt(me)
+        yield me.event
+        return bool(out)
+
+    def _start_timer(self, me: Runner, wait: int, out: list[bool]) -> None:
+        def expire(_event: Event) -> None:
+            if me.wait == wait and me.activity is Activity.BLOCKED:
+                assert me.step is not None
+                self.waiters.leave(me.step.cell, me)
+                out.append(True)
+                self._unblock(me)
+
+        timer = self.timeout(self._timeout_ns)
+        assert timer.callbacks is not None
+        timer.callbacks.append(expire)
+
+    def _changed(self, cell: Cell[Any]) -> None:
+        """Hand the lock over to those whose turn it is, and let others look again whose step the new value enables."""
+        queue = self.waiters.queues.pop(cell)
+        still: list[Runner] = []
+        overtaking = False
+        for waiter in queue:
+            step = waiter.step
+            assert step is not None
+            old = self.values[cell]
+            if step.acquires:
+                alternatives = () if overtaking else step.effect(old, *step.operands)
+                if not alternatives:
+                    overtaking = True
+                    still.append(waiter)
+                    continue
+                new, result = alternatives[0] if len(alternatives) == 1 else self._pick(alternatives)
+                self.values[cell] = new
+                waiter.granted = (old, new, result)
+                self.locks.taken(cell, waiter, self._now - waiter.blocked_ns)
+            elif not enabled(step, step.effect(old, *step.operands)):
+                still.append(waiter)
+                continue
+            self._unblock(waiter)
+        if still:
+            self.waiters.queues[cell] = still
+
+    def _unblock(self, waiter: Runner) -> None:
+        waiter.step = None
+        if waiter.interrupt and waiter.sleeps:
+            waiter.activity = Activity.RUNNING
+            _wake(waiter)
+        elif waiter.sleeps:
+            self.cpus.ready(waiter)
+        elif self.cpus.on_cpu(waiter):
+            waiter.activity = Activity.RUNNING
+            _wake(waiter)
+        else:
+            waiter.activity = Activity.READY  # woken when the interrupt gives the CPU back
+
+    def _get_cpu(self, me: Runner) -> Work:
+        me.event = Event(self)
+        self.cpus.ready(me)
+        yield me.event
+
+    def _interrupted(self, me: Runner) -> Work:
+        me.event, me.activity = Event(self), Activity.READY
+        self.cpus.yield_to_interrupt(me)
+        yield me.event
+
+    def _sleep(self, me: Runner, duration_ns: float) -> Work:
+        if me.cpu >= 0:
+            self.cpus.release(me)
+        me.activity = Activity.ASLEEP
+        yield self.timeout(duration_ns)
+        if me.interrupt:
+            me.activity = Activity.RUNNING
+        else:
+            yield from self._get_cpu(me)
+        me.last_ns = self._now
+
+    def _stay_silent(self, me: Runner) -> Work:
+        if me.cpu >= 0:
+            self.cpus.release(me)
+        me.activity, me.last_ns = Activity.SILENT, self._now
+        yield Event(self)
+
+    # Small things.
+
+    def _value(self, cell: Cell[Any]) -> Any:
+        try:
+            return self.values[cell]
+        except KeyError:
+            value = self.values[cell] = cell.initial
+            return value
+
+    def _pick(self, alternatives: tuple[tuple[Any, Any], ...]) -> tuple[Any, Any]:
+        return alternatives[self._rng.randrange(len(alternatives))]
+
+    def _ask_cost(self, step: Step[Any], cpu: int) -> float:
+        ns = self._cost(step, cpu)
+        if not 0 <= ns < math.inf:
+            msg = f"the cost of {step} came out as {ns!r}, but a duration is a number that is not negative"
+            raise UserError(msg)
+        return ns
+
+
+def _wake(runner: Runner) -> None:
+    runner.event.succeed()
+
+
+def _delay_of(device: str, delays: Mapping[str, Delay]) -> Delay:
+    """The delay given for this device, for all its copies (`disk` for `disk[0]`), or `DEFAULT_DELAY`."""
+    return delays.get(device) or delays.get(device.partition("[")[0]) or DEFAULT_DELAY

@@ -1,0 +1,90 @@
+"""One direct read fills two pages, one after the other, and a seal may be granted between them.
+
+As `dio_completes_after_seal`, but with a buffer of two pages: a check must find both of them, and sealed content is
+all of it old or all of it new.
+
+    reader    reads from a slow device straight into the mapped memfd, unmaps it, waits for the device
+    sealer    adds F_SEAL_WRITE, then reads both pages twice
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from mmsim.scenario import Scenario
+from mmsim.syscalls import (
+    EBUSY,
+    F_SEAL_WRITE,
+    MAP_SHARED,
+    MFD_ALLOW_SEALING,
+    PAGE_SIZE,
+    PROT_READ,
+    PROT_WRITE,
+    Device,
+    Syscalls,
+    fill,
+)
+from mmsim.verdict import HOLDS, VIOLATED
+
+SLOW = Device("slow")
+TWO_PAGES = 2 * PAGE_SIZE
+
+
+@attrs.frozen
+class Shared:
+    fd: int
+    buffer: int
+
+
+@attrs.frozen
+class Seen:
+    sealed: int
+    first: bytes | int
+    second: bytes | int
+
+
+async def setup(sys: Syscalls) -> Shared:
+    fd = await sys.memfd_create("frame", MFD_ALLOW_SEALING)
+    await sys.pwrite(fd, fill(b"orig", pages=2))
+    return Shared(fd, await sys.mmap(fd, PROT_READ | PROT_WRITE, MAP_SHARED, TWO_PAGES))
+
+
+async def reader(sys: Syscalls, shared: Shared) -> int:
+    io = await sys.submit_direct_read(SLOW, shared.buffer, fill(b"late", pages=2))
+    await sys.munmap(shared.buffer, TWO_PAGES)
+    return await sys.wait_for(io)
+
+
+async def sealer(sys: Syscalls, shared: Shared) -> Seen:
+    sealed = await sys.add_seals(shared.fd, F_SEAL_WRITE)
+    return Seen(sealed, await sys.pread(shared.fd, TWO_PAGES), await sys.pread(shared.fd, TWO_PAGES))
+
+
+def sealed_content_never_changes(sealer: Seen) -> bool:
+    return sealer.sealed != 0 or sealer.first == sealer.second
+
+
+def sealed_content_is_whole(sealer: Seen) -> bool:
+    return sealer.sealed != 0 or sealer.first in (fill(b"orig", pages=2), fill(b"late", pages=2))
+
+
+def seal_granted(sealer: Seen) -> bool:
+    return sealer.sealed == 0
+
+
+def seal_refused(sealer: Seen) -> bool:
+    return sealer.sealed == -EBUSY
+
+
+def half_read(sealer: Seen) -> bool:
+    return sealer.first == fill(b"late") + fill(b"orig")
+
+
+scenario = Scenario(
+    setup=setup,
+    threads=(reader, sealer),
+    devices=(SLOW,),
+    always=(sealed_content_never_changes, sealed_content_is_whole),
+    sometimes=(seal_granted, seal_refused, half_read),
+    expect={"sealing_v2": VIOLATED, "wait_for_pins": HOLDS, "delayed_unmap": HOLDS},
+)

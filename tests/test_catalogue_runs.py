@@ -1,0 +1,191 @@
+"""Every scenario boots and runs under every strategy: 200 random schedules each, driven by the simplest of drivers.
+
+The driver below knows only `Machine` and `Step`, and nothing of the engine; it is the second opinion on what a
+machine is.  Random runs prove nothing that holds, but what they see did happen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+from mmsim import catalogue, machine
+from mmsim.scenario import Scenario
+from mmsim.steps import KernelBug, Step
+from mmsim.strategies import STRATEGIES
+from mmsim.syscalls import EBUSY, EPERM
+from mmsim.threads import Machine
+from mmsim.verdict import HOLDS
+
+SEEDS = range(200)
+STEPS_MAX = 50_000
+
+KNOWN = {strategy.name: strategy for strategy in STRATEGIES}
+EXPECTED = [
+    pytest.param(name, strategy, id=f"{name}-{strategy}")
+    for name in catalogue.names()
+    for strategy in catalogue.find(name).scenario.expect
+]
+
+
+@attrs.define
+class Run:
+    """How one schedule ended."""
+
+    seed: int
+    outcomes: dict[str, Any] = attrs.field(factory=dict)
+    stuck: dict[str, Step[Any]] = attrs.field(factory=dict)
+    """Threads that still wait, and for what."""
+    abandoned: set[str] = attrs.field(factory=set)
+    """Devices that have fallen silent."""
+    bug: str | None = None
+    steps: int = 0
+
+
+def run(booted: Machine, seed: int) -> Run:
+    """One schedule.  Odd seeds run the thread of the highest priority and change a priority now and then."""
+    ended = Run(seed)
+    chance = random.Random(seed)
+    values = dict(booted.initial)
+    silent = [thread.name for thread in booted.threads if thread.silent]
+    falls_silent_at = {name: chance.randrange(300) for name in silent if chance.random() < 0.25}
+    priority = {thread.name: chance.random() for thread in booted.threads}
+    changes = {chance.randrange(250) for _ in range(4)} if seed % 2 else set()
+    coroutines = {thread.name: thread.start() for thread in booted.threads}
+    pending: dict[str, Step[Any]] = {}
+
+    def advance(name: str, result: Any) -> None:
+        try:
+            pending[name] = coroutines[name].send(result)
+        except StopIteration as stop:
+            pending.pop(name, None)
+            ended.outcomes[name] = stop.value
+
+    try:
+        for name in coroutines:
+            advance(name, None)
+        for ended.steps in range(STEPS_MAX):
+            ended.abandoned |= {name for name, step in falls_silent_at.items() if step <= ended.steps}
+            ready = {}
+            for name, step in pending.items():
+                old = None if step.cell is None else values.get(step.cell, step.cell.initial)
+                if name not in ended.abandoned and (alternatives := step.alternatives(old)):
+                    ready[name] = alternatives
+            if not ready:
+                break
+            if seed % 2:
+                name = max(ready, key=priority.__getitem__)
+                if ended.steps in changes:
+                    priority[name] = -chance.random()
+            else:
+                name = chance.choice(list(ready))
+            new, result = chance.choice(ready[name])
+            if pending[name].cell is not None:
+                values[pending[name].cell] = new
+            advance(name, result)
+    except KernelBug as bug:
+        ended.bug = str(bug)
+    ended.stuck = pending
+    for coroutine in coroutines.values():
+        coroutine.close()
+    return ended
+
+
+def broken(scenario: Scenario, ended: Run) -> Iterator[str]:
+    """Every property that this run breaks."""
+    if ended.bug:
+        yield f"kernel bug: {ended.bug}"
+    for always in scenario.always:
+        if judge(always, ended) is False:
+            yield always.__name__
+    # A task that waits must wait for a device that has fallen silent; devices themselves wait for work for ever.
+    if not ended.abandoned and not ended.bug:
+        for name in catalogue.thread_names(scenario):
+            if name in ended.stuck:
+                yield f"{name} is stuck in {ended.stuck[name]}"
+    if ended.steps == STEPS_MAX - 1:
+        yield "a livelock"
+
+
+def judge(judged: Any, ended: Run) -> bool | None:
+    """What a property says; None where it cannot tell yet."""
+    asked = judged.__code__.co_varnames[: judged.__code__.co_argcount]
+    return judged(*(ended.outcomes[name] for name in asked)) if all(name in ended.outcomes for name in asked) else None
+
+
+RUNS: dict[tuple[str, str], tuple[Scenario, list[Run]]] = {}
+
+
+def runs(name: str, strategy: str) -> tuple[Scenario, list[Run]]:
+    """All seeds, run once for all tests."""
+    key = name, strategy
+    if key not in RUNS:
+        scenario = catalogue.find(name).scenario
+        booted = machine.boot(scenario, KNOWN[strategy])
+        RUNS[key] = scenario, [run(booted, seed) for seed in SEEDS]
+    return RUNS[key]
+
+
+def test_the_strategies_are_those_of_the_expectations() -> None:
+    for name in catalogue.names():
+        assert set(catalogue.find(name, KNOWN).scenario.expect) <= set(KNOWN)
+
+
+@pytest.mark.parametrize(("name", "strategy"), EXPECTED)
+def test_what_is_expected_to_hold_holds_in_every_run(name: str, strategy: str) -> None:
+    scenario, ended = runs(name, strategy)
+    found = {what: each.seed for each in ended for what in broken(scenario, each)}
+    if scenario.expect[strategy] is HOLDS:
+        assert not found
+    else:
+        assert set(found) <= {always.__name__ for always in scenario.always}
+
+
+@pytest.mark.parametrize(("name", "strategy"), EXPECTED)
+def test_every_witness_is_seen(name: str, strategy: str) -> None:
+    scenario, ended = runs(name, strategy)
+    unseen = {witness.__name__ for witness in scenario.sometimes if not any(judge(witness, each) for each in ended)}
+    assert not unseen
+
+
+@pytest.mark.parametrize(("name", "strategy"), EXPECTED)
+def test_a_thread_that_runs_again_does_the_same(name: str, strategy: str) -> None:
+    booted = machine.boot(catalogue.find(name).scenario, KNOWN[strategy])
+    for seed in (0, 1):
+        one, two = run(booted, seed), run(booted, seed)
+        assert (one.outcomes, one.steps) == (two.outcomes, two.steps)
+
+
+# What only some strategies do is no part of a scenario, for a witness must be seen under each; it is told here.
+
+
+def outcomes(name: str, strategy: str, *threads: str) -> set[Any]:
+    """Every outcome of these threads that was seen."""
+    return {
+        tuple(each.outcomes[thread] for thread in threads)
+        for each in runs(name, strategy)[1]
+        if all(thread in each.outcomes for thread in threads)
+    }
+
+
+@pytest.mark.parametrize(("strategy", "refuses"), [("sealing_v2", False), ("wait_for_pins", True)])
+def test_who_refuses_a_seal_though_the_device_only_reads(strategy: str, refuses: bool) -> None:
+    assert any(user.sealed == -EBUSY for (user,) in outcomes("dio_write_out", strategy, "user")) == refuses
+
+
+@pytest.mark.parametrize(
+    ("strategy", "neither"), [("sealing_v2", False), ("wait_for_pins", True), ("delayed_unmap", False)]
+)
+def test_who_refuses_a_mapping_and_then_the_seal_as_well(strategy: str, neither: bool) -> None:
+    seen = outcomes("undecided_seal_races_mmap", strategy, "mapper", "sealer")
+    assert any(mapper == -EPERM and sealer.sealed == -EBUSY for mapper, sealer in seen) == neither
+
+
+@pytest.mark.parametrize("name", ["dio_completes_after_seal", "dio_from_another_process", "dio_into_two_pages"])
+def test_random_runs_find_the_race_of_the_mail(name: str) -> None:
+    scenario, ended = runs(name, "sealing_v2")
+    assert "sealed_content_never_changes" in {what for each in ended for what in broken(scenario, each)}

@@ -1,0 +1,268 @@
+"""The command line: what is printed, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from mmsim.cli import BROKEN_PIPE, Size, guarded, main
+
+RACE = "dio_completes_after_seal"
+
+
+def mmsim(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["chekc"], ["'chekc'", "did you mean check?"]),
+        (["check", "--stragety", "x"], ["--stragety", "--strategy"]),
+        (["check", "dio_completes_after_sael"], ["dio_completes_after_sael", RACE]),
+        (["check", RACE, "--strategy", "wait_for_pin"], ["'wait_for_pin'", "wait_for_pins"]),
+        (["check", "no/such/file.py"], ["no/such/file.py"]),
+        (["check", RACE, "--release", "v3.71"], ["'v3.71'"]),
+        (["check", RACE, "--max-memory", "much"], ["'much'", "500M"]),
+        (["check", RACE, "--max-states", "0"], ["--max-states"]),
+        (["check", RACE, "--format", "xml"], ["'xml'", "json"]),
+        (["check", RACE, "--random", "dice"], ["'dice'", "pct1"]),
+        (["check", RACE, "--strategy", "no_such_file.py:x"], ["no_such_file.py"]),
+        (["replay", RACE, "--strategy", "sealing_v2"], ["--schedule"]),
+        (["replay", RACE, "--strategy", "sealing_v2", "--schedule", "reader"], ["'reader'", "reader7"]),
+        (["replay", RACE, "--strategy", "sealing_v2", "--schedule", "nobody3"], ["'nobody'", "sealer"]),
+        (["replay", RACE, "--strategy", "sealing_v2", "--schedule", "reader9999"], ["reader"]),
+        (["simulate", RACE, "--delay", "slow"], ["'slow'", "DEVICE=NANOSECONDS"]),
+        (["simulate", RACE, "--delay", "quick=7"], ["'quick'", "slow"]),
+        (["simulate"], ["SCENARIO"]),
+        (["list", "scenaros"], ["scenaros"]),
+    ],
+    ids=" ".join,
+)
+def test_bad_input_is_one_line(arguments, words):
+    result = mmsim(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("mmsim: ")
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+BAD_FILES = {
+    "does not import": "import no_such_module",
+    "`scenario`": '"""Nothing."""',
+    "syntax": "def (",
+    "unknown strategy": """
+        from mmsim.scenario import Scenario
+        from mmsim.verdict import HOLDS
+        async def setup(sys): pass
+        async def one(sys, shared): pass
+        scenario = Scenario(setup, (one,), expect={"wait_for_pinz": HOLDS})
+    """,
+    "no step": """
+        from mmsim.scenario import Scenario
+        class Odd:
+            def __await__(self):
+                yield 7
+        async def setup(sys): pass
+        async def one(sys, shared):
+            await Odd()
+        scenario = Scenario(setup, (one,))
+    """,
+    "an exception": """
+        from mmsim.scenario import Scenario
+        async def setup(sys): pass
+        async def one(sys, shared):
+            await sys.memfd_create("x")
+            return 1 // 0
+        scenario = Scenario(setup, (one,))
+    """,
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_scenario_file_is_one_line(name, tmp_path):
+    import textwrap
+
+    path = tmp_path / "bad.py"
+    path.write_text(textwrap.dedent(BAD_FILES[name]))
+    result = mmsim("check", path, "--strategy", "wait_for_pins")
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("mmsim: ")
+    assert "bad.py" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_violation_that_is_expected():
+    result = mmsim("check", RACE, "--strategy", "sealing_v2")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["reader", "(CPU0)", "sealer", "(CPU1)"]
+    assert f"Test {RACE} sealing_v2" in lines
+    assert "No (as expected)" in lines
+    assert any(line.startswith(f"Observation {RACE} Sometimes ") for line in lines)
+    assert any(line.startswith(f"Time {RACE} ") and "exhaustive" in line for line in lines)
+
+
+def test_the_printed_replay_command_works():
+    import shlex
+
+    printed = mmsim("check", RACE, "--strategy", "sealing_v2").stdout
+    (command,) = [line for line in printed.splitlines() if line.startswith("mmsim replay ")]
+    again = mmsim(*shlex.split(command)[1:])
+    assert again.exit_code == 0, again.output
+    assert again.stdout.split("\n\n")[0] == printed.split("\n\n")[0]
+
+
+def test_a_proof():
+    result = mmsim("check", RACE, "--strategy", "wait_for_pins")
+    assert result.exit_code == 0, result.output
+    assert "Ok (as expected)" in result.stdout.splitlines()
+    assert f"Observation {RACE} Never 0 " in result.stdout
+    assert "mmsim replay" not in result.stdout
+
+
+def test_a_bound_that_is_reached_is_undecided():
+    result = mmsim("check", RACE, "--strategy", "wait_for_pins", "--max-states", "1")
+    assert result.exit_code == 3, result.output
+    assert "Undecided: " in result.stdout
+    assert "bounded (1 states)" in result.stdout
+
+
+def test_sampling_decides_nothing_and_repeats_itself():
+    once = mmsim("check", RACE, "--strategy", "wait_for_pins", "--random", "pct2", "--runs", 20, "--seed", 3)
+    again = mmsim("check", RACE, "--strategy", "wait_for_pins", "--random", "pct2", "--runs", 20, "--seed", 3)
+    assert once.exit_code == 3, once.output
+    assert "sampled (20 pct2 walks)" in once.stdout
+    without_time = [line for line in once.stdout.splitlines() if not line.startswith("Time")]
+    assert without_time == [line for line in again.stdout.splitlines() if not line.startswith("Time")]
+
+
+def test_an_unexpected_verdict(tmp_path):
+    from pathlib import Path
+
+    text = (Path(__file__).parent.parent / "scenarios" / f"{RACE}.py").read_text()
+    changed = tmp_path / "changed.py"
+    changed.write_text(text.replace('"sealing_v2": VIOLATED', '"sealing_v2": HOLDS'))
+    result = mmsim("check", changed, "--strategy", "sealing_v2")
+    assert result.exit_code == 1, result.output
+    assert "No (expected: Holds)" in result.stdout
+
+
+def test_a_sometimes_that_is_never_seen(tmp_path):
+    from pathlib import Path
+
+    text = (Path(__file__).parent.parent / "scenarios" / f"{RACE}.py").read_text()
+    changed = tmp_path / "changed.py"
+    changed.write_text(text.replace("return sealer.sealed == -EBUSY", "return sealer.sealed == 77"))
+    result = mmsim("check", changed, "--strategy", "wait_for_pins")
+    assert result.exit_code == 1, result.output
+    assert "Never seen: seal_refused" in result.stdout
+
+
+def test_json():
+    result = mmsim("check", RACE, "--format", "json", "--jobs", "2")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["schema"] == "mmsim/1"
+    assert [(one["test"]["strategy"], one["verdict"]) for one in document["results"]] == [
+        ("sealing_v2", "Violated"),
+        ("wait_for_pins", "Holds"),
+        ("delayed_unmap", "Holds"),
+    ]
+    keys = {"test", "verdict", "expected", "as_expected", "unwitnessed", "reason", "violation", "outcomes"}
+    assert all(set(one) == keys | {"observation", "coverage", "seconds"} for one in document["results"])
+    assert document["results"][0]["violation"]["replay"].startswith("mmsim replay ")
+
+
+def test_jobs_change_nothing():
+    def table(jobs):
+        return mmsim("compare", RACE, "nothing_races", "--jobs", jobs).stdout
+
+    assert table(1) == table(3) != ""
+
+
+def test_replay_in_json():
+    result = mmsim("replay", RACE, "--strategy", "sealing_v2", "--schedule", "reader2 sealer1", "--format", "json")
+    (replayed,) = json.loads(result.stdout)["results"]
+    assert [step["thread"] for step in replayed["steps"]] == ["reader", "reader", "sealer"]
+    assert replayed["violation"] is None
+
+
+def test_replay_can_go_on():
+    result = mmsim("replay", RACE, "--strategy", "sealing_v2", "--schedule", "reader2", "--then", "pos", "--seed", 5)
+    assert result.exit_code == 0, result.output
+    assert "sealer (CPU" in result.stdout
+
+
+@pytest.mark.parametrize("what", ["scenarios", "strategies", "properties", "releases"])
+def test_lists(what):
+    result = mmsim("list", what)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip()
+    names = [row["name"] for row in json.loads(mmsim("list", what, "--format", "json").stdout)["results"]]
+    assert all(name in result.stdout for name in names)
+
+
+def test_simulate():
+    result = mmsim("simulate", RACE, "--delay", "slow=50000")
+    assert result.exit_code == 0, result.output
+    assert "reader" in result.stdout
+    assert json.loads(mmsim("simulate", RACE, "--format", "json").stdout)["results"][0]["outcomes"]
+
+
+def test_no_command_shows_the_help():
+    result = mmsim()
+    assert result.exit_code == 0
+    assert "compare" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("500M", 500 << 20), ("2G", 2 << 30), ("2GiB", 2 << 30), ("4096", 4096), ("1kb", 1024)]
+)
+def test_sizes(text, size):
+    assert Size().convert(text, None, None) == size
+
+
+def test_ctrl_c_before_anything_is_known(capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    assert guarded(interrupted) == 3
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_internal_error_is_one_line_too(capsys):
+    def broken():
+        raise KeyError("x\ny")
+
+    assert guarded(broken) == 2
+    assert capsys.readouterr().err.startswith("mmsim: internal error, please report it: KeyError")
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"set -o pipefail; {sys.executable} -m mmsim check {RACE} --jobs 1 | head -n 1 >/dev/null"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode in {0, BROKEN_PIPE}
+
+
+@pytest.mark.slow
+def test_a_verdict_is_there_at_once():
+    best = 9.0
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "mmsim", "check", RACE, "--strategy", "wait_for_pins"],
+            check=True,
+            capture_output=True,
+        )
+        best = min(best, time.perf_counter() - start)
+    assert best < 0.6

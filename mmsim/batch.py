@@ -110,9 +110,7 @@ def digest(source: str, strategy: Strategy) -> str:
     import sys
     from pathlib import Path
 
-    import mmsim
-
-    root = Path(mmsim.__path__[0])
+    root = Path(__file__).parent
     values = [getattr(strategy, field.name) for field in attrs.fields(type(strategy))]
     modules = (sys.modules.get(getattr(value, "__module__", "")) for value in values if callable(value))
     files = {Path(module.__file__) for module in modules if module is not None and module.__file__ is not None}
@@ -152,10 +150,20 @@ def judged(task: Task, progress: Callable[[Progress], None] | None = None) -> Ju
 
 def answer(task: Task, progress: Callable[[Progress], None] | None = None) -> Answer:
     """Carry out one task and put it into words; runs in a process of its own under --jobs."""
+    try:
+        return put(judged(task, progress), task.options)
+    except UserError:
+        raise
+    except Exception as error:
+        error.add_note(f"judging {task.scenario} under {task.strategy}")
+        raise
+
+
+def put(found: Judged, options: Options) -> Answer:
+    """One judged test in words."""
     from mmsim.report import json_, table, text
     from mmsim.verdict import Violated
 
-    found = judged(task, progress)
     violation = found.verdict.violation if isinstance(found.verdict, Violated) else None
     entry = table.Entry(
         found.test.name,
@@ -166,7 +174,6 @@ def answer(task: Task, progress: Callable[[Progress], None] | None = None) -> An
         unwitnessed=bool(found.judgement.unwitnessed),
         expected=found.judgement.expected.value if found.judgement.expected else "nothing",
     )
-    options = task.options
     return Answer(
         text.verdict(found, all_steps=options.all_steps),
         json_.result(found, all_steps=options.all_steps),

@@ -84,7 +84,8 @@ def guarded(run: Callable[[], object]) -> int:
     except Exception as error:  # the last resort: one line, never a stack trace
         if "--traceback" in sys.argv:
             raise
-        return complain(f"internal error, please report it: {type(error).__name__}: {error} (--traceback shows where)")
+        what = ", ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+        return complain(f"internal error, please report it: {what} (--traceback shows where)")
     return status if isinstance(status, int) else 0
 
 
@@ -298,7 +299,7 @@ def replay(
     if form == "json":
         say(_json("replay", [json_.replayed(test, execution, all_steps=all_steps)], status))
     else:
-        say(text.execution(execution, all_steps=all_steps))
+        say(text.execution(test.scenario, execution, all_steps=all_steps))
     return status
 
 

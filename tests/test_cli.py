@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 from click.testing import CliRunner
@@ -130,10 +130,10 @@ def test_a_proof():
 
 
 def test_a_bound_that_is_reached_is_undecided():
-    result = mmsim("check", RACE, "--strategy", "wait_for_pins", "--max-states", "1")
+    result = mmsim("check", "users_and_a_sealer", "--strategy", "wait_for_pins", "--max-states", "50")
     assert result.exit_code == 3, result.output
-    assert "Undecided: " in result.stdout
-    assert "bounded (1 states)" in result.stdout
+    assert "Undecided: 50 states (expected: Holds)" in result.stdout.splitlines()
+    assert "bounded (50 states)" in result.stdout
 
 
 def test_sampling_decides_nothing_and_repeats_itself():
@@ -256,13 +256,12 @@ def test_a_reader_that_goes_away_is_no_error():
 
 @pytest.mark.slow
 def test_a_verdict_is_there_at_once():
-    best = 9.0
+    """Processor time, since the tests beside this one take their share of the clock."""
+    command = [sys.executable, "-m", "mmsim", "check", RACE, "--strategy", "wait_for_pins"]
+    spent = []
     for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "mmsim", "check", RACE, "--strategy", "wait_for_pins"],
-            check=True,
-            capture_output=True,
-        )
-        best = min(best, time.perf_counter() - start)
-    assert best < 0.6
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent) < 0.6

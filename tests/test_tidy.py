@@ -19,6 +19,7 @@ STEPS = {
 }  # fmt: skip
 
 TAKING_FUNCTIONS = {"update", "fetch_update", "wait_until", "wait_until_timeout", "spin_until", "spin_update"}
+NO_PATHS = {"__init__", "releases", "strategy"}  # they follow no file of Linux
 LONGEST = 500
 
 
@@ -77,11 +78,12 @@ def test_the_checks_themselves(check, bad, good):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_what_it_is(path):
-    assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
+    text = path.read_text()
+    assert not text or ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in KERNEL if path.stem != "__init__"], ids=lambda path: str(path.relative_to(ROOT))
+    "path", [path for path in KERNEL if path.stem not in NO_PATHS], ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_kernel_files_say_what_they_leave_out(path):
     assert "Not modelled" in ast.get_docstring(ast.parse(path.read_text())), f"{path}: silence is read as 'modelled'"

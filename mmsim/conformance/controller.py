@@ -73,8 +73,9 @@ class Controller:
     def run(self, timings: Iterator[Timing], stop: Callable[[], bool]) -> None:
         """Perform a run for each timing, several at once, until told to stop.  UserError: the scenario's fault."""
         upcoming = next(timings, None)
+        stopping = False
         while True:
-            stopping = stop()
+            stopping = stopping or stop()
             for lane in self._lanes:
                 if lane.phase == "idle" and upcoming is not None and not stopping:
                     self._begin(lane, upcoming)
@@ -212,11 +213,7 @@ class Controller:
             case ("error", sentence):
                 raise UserError(sentence)
             case ("shared", shared, numbers):
-                for other in lane.processes.values():
-                    if other is not tested:
-                        send(other.control, "shared", shared, numbers, descriptors=descriptors)
-                for descriptor in descriptors:
-                    os.close(descriptor)
+                self._share(lane, tested, (shared, numbers), descriptors)
             case ("ready" | "clean",):
                 lane.awaited.discard(tested.number)
             case ("forks", name):
@@ -231,6 +228,15 @@ class Controller:
             case _:
                 self._handle_io(lane, message)
         self._advance(lane)
+
+    @staticmethod
+    def _share(lane: Lane, source: Tested, shared: tuple[bytes, tuple[int, ...]], descriptors: tuple[int, ...]) -> None:
+        """Hand what setup returned, and its descriptors, to the other processes of the lane."""
+        for tested in lane.processes.values():
+            if tested is not source:
+                send(tested.control, "shared", *shared, descriptors=descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def _handle_io(self, lane: Lane, message: tuple[Any, ...]) -> None:
         match message:

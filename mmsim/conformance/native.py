@@ -59,7 +59,7 @@ _SA_SIGINFO, _SA_ONSTACK, _SA_NODEFER = 4, 0x08000000, 0x40000000
 _SAVED_RAX, _SAVED_RIP = 144, 168  # in the ucontext that the handler is given
 
 
-class Impossible(UserError):  # noqa: N818  (said of the machine)
+class Impossible(UserError):
     """Not the user's mistake but this machine's limit: the sentence with which a run or a test is skipped."""
 
 

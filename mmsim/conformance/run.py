@@ -4,8 +4,8 @@ Everything happens in a worker process of its own (`mmsim.conformance.worker`) i
 crash of what is tested is a sentence here.  `conform` performs the calls of the scenario and nothing else: it asks
 whether the model allows what the kernel does, never whether the kernel could be made to do something worse.
 
-Two limits of any comparison.  Threads that return addresses or process numbers differ from the model without need.  And
-memory is copied here byte by byte, in a model word by word: content torn within a word is reported as impossible.
+Threads that return addresses or process numbers differ from the model without need; nothing is normalised.  Content
+torn within a word of the model is told apart by the one rule in `mmsim.conformance.torn`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import attrs
 
 from mmsim.conformance.probe import Probe
 from mmsim.conformance.stir import Timing, cast_of
+from mmsim.conformance.torn import is_torn
 from mmsim.conformance.worker import SCENARIO_MODULE, ProbeRequest, Request
 from mmsim.errors import UserError
 from mmsim.verdict import WAITING
@@ -55,6 +56,8 @@ class ConformanceResult:
     """Each outcome and how often it was seen, most often first."""
     impossible: tuple[Outcome, ...] = ()
     """Observed outcomes that the model does not allow."""
+    torn: tuple[Outcome, ...] = ()
+    """Observed outcomes that mix two allowed ones within a word of the model: see `mmsim.conformance.torn`."""
     unseen: tuple[Outcome, ...] = ()
     """Outcomes that the model allows and the kernel never showed."""
     silent: tuple[Outcome, ...] = ()
@@ -70,7 +73,7 @@ class ConformanceResult:
 
     @property
     def agrees(self) -> bool:
-        """Whether every run ended in an outcome that the model allows.  A skipped comparison agrees with nothing."""
+        """Whether every run ended as the model allows (`torn` excused).  A skipped comparison agrees with nothing."""
         return self.runs > 0 and not (self.impossible or self.stuck or self.skipped)
 
 
@@ -119,9 +122,12 @@ def conform(
     seen = {likeness(outcome) for outcome, _ in result.observed}
     unseen = [outcome for outcome in allowed if likeness(outcome) not in seen]
     silent = [outcome for outcome in unseen if any(value is WAITING for _, value in outcome)]
+    strange = [outcome for outcome, _ in result.observed if likeness(outcome) not in possible]
+    torn = tuple(outcome for outcome in strange if is_torn(outcome, allowed))
     return attrs.evolve(
         result,
-        impossible=tuple(outcome for outcome, _ in result.observed if likeness(outcome) not in possible),
+        impossible=tuple(outcome for outcome in strange if outcome not in torn),
+        torn=torn,
         unseen=tuple(outcome for outcome in unseen if outcome not in silent),
         silent=tuple(silent),
     )
@@ -241,7 +247,8 @@ class _Worker:
         while not self._complete():
             more = os.read(answers.fileno(), 1 << 16)
             if not more:
-                raise UserError(f"the worker that runs the scenario ended without a result{self._last_words()}")
+                msg = f"the worker that runs the scenario ended without a result{self._last_words()}"
+                raise UserError(msg)
             self._heard += more
         end = _LENGTH + int.from_bytes(self._heard[:_LENGTH], "little")
         message: tuple[Any, ...] = pickle.loads(self._heard[_LENGTH:end])  # noqa: S301  (from the worker started here)

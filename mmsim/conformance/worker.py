@@ -121,7 +121,7 @@ def perform(request: Request, answers: BinaryIO, session: int) -> None:
         controller.run((attrs.evolve(request.timing, seed=seed) for seed in request.seeds), stop)
     finally:
         controller.close()
-    _tell(answers, "result", controller.done, controller.observed, controller.stuck)
+    _tell(answers, "result", controller.observed, controller.stuck)
 
 
 def _tell(answers: BinaryIO, *message: Any) -> None:

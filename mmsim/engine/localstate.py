@@ -2,7 +2,7 @@
 
 Two runs of a thread that end in the same local state behave alike from there on, so they share a node of the thread's
 automaton; without this, counters and retries would blow the automaton up.  The local state of a coroutine is, for
-every frame along what it awaits: the position in the code, the locals by name, and the evaluation stack, which
+every frame along what it awaits: the position in the code, the locals by name that may still be read, and the evaluation stack, which
 CPython shows through `gc.get_referents` (iterators in mid-loop, the bound `__aexit__` of an open `async with`, results
 of earlier awaits in the same expression).
 
@@ -15,31 +15,36 @@ from __future__ import annotations
 
 import enum
 import gc
+import operator
 import platform
 import sys
 from collections.abc import Coroutine, Generator, Hashable
 from types import (
     BuiltinFunctionType,
+    CellType,
     CodeType,
     CoroutineType,
     FrameType,
     FunctionType,
     GeneratorType,
+    MethodDescriptorType,
     MethodType,
     ModuleType,
+    WrapperDescriptorType,
 )
 from typing import Any, cast
 
 import attrs
 
 from mmsim.cells import IrqSaved, Named, ReadSide
+from mmsim.engine.liveness import live_locals
 from mmsim.steps import Step
 
 TRUSTED = platform.python_implementation() == "CPython" and (3, 11) <= sys.version_info[:2] <= (3, 13)
 
 _PLAIN = frozenset({int, str, bytes, type(None)})
 _TYPED = frozenset({bool, float, complex})
-_BY_IDENTITY = (Named, FunctionType, BuiltinFunctionType, CodeType, ModuleType, type, enum.Enum)
+_BY_IDENTITY = (Named, CodeType, ModuleType, MethodDescriptorType, WrapperDescriptorType, type, enum.Enum)
 _ITERATORS = tuple(
     type(iter(example)) for example in (range(0), range(1 << 70), (), [], b"", "", reversed([]), enumerate(()), zip())
 )
@@ -66,6 +71,10 @@ class _Encoder:
             return tuple(map(self.value, value))
         if isinstance(value, _BY_IDENTITY):
             return value
+        if kind is FunctionType and value.__closure__ is None:
+            return cast("Hashable", value)
+        if kind is BuiltinFunctionType and isinstance(value.__self__, ModuleType | type | None):
+            return cast("Hashable", value)
         if kind is frozenset or kind is range:
             return (kind, value)
         if attrs.has(kind) and _is_frozen(kind):
@@ -84,6 +93,12 @@ class _Encoder:
             return (kind, tuple((self.value(key), self.value(item)) for key, item in value.items()))
         if kind is set and all(type(item) in _PLAIN for item in value):
             return (kind, frozenset(value))
+        if kind is FunctionType:
+            return (value.__code__, tuple(map(self.value, value.__closure__)), self.value(value.__defaults__))
+        if kind is BuiltinFunctionType:
+            return (kind, value.__name__, self.value(value.__self__))
+        if kind is CellType:
+            return (kind, self.value(value.cell_contents) if value != CellType() else ())
         if kind is MethodType:
             return (kind, value.__func__, self.value(value.__self__))
         if kind is CoroutineType:
@@ -105,14 +120,27 @@ class _Encoder:
         if frame is None:
             return (code, "ended")
         local = frame.f_locals
-        named = tuple((name, self.value(local[name])) for name in sorted(local))
+        live = live_locals(code)
+        names = [name for name in code.co_varnames if name in local] if live is not None else sorted(local)
+        kept = [name for name in names if live is None or name in live[frame.f_lasti]]
+        named = tuple((name, self.value(local[name])) for name in kept)
         # the frame itself and, before 3.13, the dict that f_locals just made are no part of the state
-        stack = tuple(
-            self.value(seen)
-            for seen in gc.get_referents(owner)
-            if seen is not local and not isinstance(seen, FrameType)
-        )
-        return (code, frame.f_lasti, named, stack)
+        seen = [one for one in gc.get_referents(owner) if one is not local and not isinstance(one, FrameType)]
+        if live is not None:
+            seen = seen[self.stack_at(seen, code, [local[name] for name in names]) :]
+        return (code, frame.f_lasti, named, tuple(map(self.value, seen)))
+
+    def stack_at(self, seen: list[Any], code: CodeType, local: list[Any]) -> int:
+        """Where in a frame's referents the stack begins: after its function, its code and its locals, in that order."""
+        for number, one in enumerate(seen[:-1]):
+            if isinstance(one, FunctionType) and one.__code__ is code and seen[number + 1] is code:
+                first = number + 2
+                if len(seen) >= first + len(local) and all(map(_is, seen[first:], local)):
+                    return first + len(local)
+        raise _UnknownValueError
+
+
+_is = operator.is_
 
 
 def _is_frozen(kind: type) -> bool:

@@ -43,6 +43,7 @@ class Persistent:
         self.tables = tables
         self.futures = Futures(tables)
         self._known: dict[tuple[bytes, int], Threads] = {}
+        self._clash: dict[tuple[int, int, int, int], bool] = {}
 
     def of(self, places: array[int], able: Threads) -> Threads:
         """The smallest persistent set found, as the threads in it that can move; `able` if there is no smaller."""
@@ -57,30 +58,50 @@ class Persistent:
         return known
 
     def _find(self, nodes: array[int], able: Threads) -> Threads:
+        """First a single thread that nobody awake can conflict with; failing that, the smallest closed set."""
+        for first in able:
+            against = [other for other in range(self.tables.threads) if self._clashes(first, other, nodes)]
+            if not against:
+                return (first,)
+            if not any(other in able for other in against):
+                awake = self._awake(self._outside({first}, nodes), nodes, able)
+                if not any(other in awake for other in against):
+                    return (first,)
         best = able
         for first in able:
             moving = tuple(thread for thread in self._close(first, nodes, able) if thread in able)
             if len(moving) < len(best):
                 best = moving
-            if len(best) == 1:
-                break
         return best
+
+    def _clashes(self, one: int, other: int, nodes: array[int]) -> bool:
+        """Whether the next step of `one` conflicts with what `other` may do while `one` stands still."""
+        key = (one, nodes[one], other, nodes[other])
+        known = self._clash.get(key)
+        if known is None:
+            behind = barrier(self.tables.node(one, nodes[one]).held)
+            future = self.futures.of(other, nodes[other], behind)
+            known = one != other and bool(self.futures.pending(one, nodes[one]).clashes(future))
+            self._clash[key] = known
+        return known
+
+    def _outside(self, chosen: set[int], nodes: array[int]) -> dict[int, Footprint]:
+        """What everybody else may do without getting past the locks that `chosen` hold."""
+        behind = frozenset(held for thread in chosen for held in barrier(self.tables.node(thread, nodes[thread]).held))
+        return {
+            thread: self.futures.of(thread, nodes[thread], behind)
+            for thread in range(self.tables.threads)
+            if thread not in chosen
+        }
 
     def _close(self, first: int, nodes: array[int], able: Threads) -> set[int]:
         """The smallest set with `first` in it that nobody outside can conflict with."""
-        tables, futures = self.tables, self.futures
+        futures = self.futures
         chosen = {first}
         grown = True
         while grown:
             grown = False
-            behind = frozenset(
-                held for thread in chosen for held in barrier(tables.node(thread, nodes[thread]).held)
-            )
-            outside = {
-                thread: futures.of(thread, nodes[thread], behind)
-                for thread in range(tables.threads)
-                if thread not in chosen
-            }
+            outside = self._outside(chosen, nodes)
             awake = self._awake(outside, nodes, able)
             for thread in awake:
                 if any(futures.pending(one, nodes[one]).clashes(outside[thread]) for one in chosen):

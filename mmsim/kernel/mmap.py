@@ -143,8 +143,8 @@ async def do_munmap(k: Kernel, start: int, length: int) -> int:
                 keep.append(vma)
                 continue
             pieces = await split_vma(k, mm, vma, max(start, vma.start), min(end, vma.end))
-            keep.extend(piece for piece in pieces if piece.end <= start or piece.start >= end)
-            gone.extend(piece for piece in pieces if piece.start >= start and piece.end <= end)
+            for piece in pieces:
+                (gone if start <= piece.start < end else keep).append(piece)
         if gone:
             await mm.mmap.store(tuple(keep))
             await unmap_region(k, mm, tuple(gone))
@@ -153,16 +153,20 @@ async def do_munmap(k: Kernel, start: int, length: int) -> int:
 
 async def split_vma(k: Kernel, mm: Mm, vma: Vma, start: int, end: int) -> tuple[Vma, ...]:
     """__split_vma() at both ends of the range: the pieces.  Every new piece counts before the old whole is gone."""
-    cuts = [vma.start, *(cut for cut in (start, end) if vma.start < cut < vma.end), vma.end]
-    pieces = [
-        attrs.evolve(vma, start=low, end=high, pgoff=vma.index(low))
-        for low, high in zip(cuts, cuts[1:], strict=False)
-    ]
+    pieces = cut(vma, start, end)
     if len(pieces) > 1:
         for piece in pieces:
             await vma_link_file(k, mm, piece)
         await unlink_file_vma(k, mm, vma)
-    return tuple(pieces)
+    return pieces
+
+
+def cut(vma: Vma, start: int, end: int) -> tuple[Vma, ...]:
+    """The pieces of a VMA before, in and after a range."""
+    cuts = sorted({vma.start, vma.end, *(at for at in (start, end) if vma.start < at < vma.end)})
+    return tuple(
+        attrs.evolve(vma, start=low, end=high, pgoff=vma.index(low)) for low, high in zip(cuts, cuts[1:], strict=False)
+    )
 
 
 async def unmap_region(k: Kernel, mm: Mm, vmas: tuple[Vma, ...]) -> None:

@@ -32,17 +32,12 @@ def argument(execution: Execution, *, width: int = WIDTH) -> str:
     if about_locks(execution):
         return textwrap.fill(holders(steps, names), width) if execution.violation[0] == "no deadlock" else ""
     why = cause(execution)
-    if why.end is None:
+    if why.origin is None or why.end is None:
         return ""
-    parts: list[str] = []
-    if why.origin is not None:
-        parts.append(f"Let {deed(steps[why.origin], names, let=True)};")
+    parts = [f"Let {deed(steps[why.origin], names, let=True)};"]
     if why.grant is not None:
         parts.append(f"then {deed(steps[why.grant], names)}{looked_at(steps, why.grant, names)};")
-    if not parts:
-        return ""
-    still = why.origin is not None and is_pin(steps[why.origin])
-    so_far = "that reference is still held when " if still else ""
+    so_far = "that reference is still held when " if is_pin(steps[why.origin]) else ""
     parts.append(f"however {so_far}{deed(steps[why.end], names)}.")
     if seen := contradiction(steps, why.end, names):
         parts.append(seen)

@@ -1,7 +1,7 @@
 """System calls as a kernel changelog writes them: `munmap()`, `fcntl(F_ADD_SEALS, F_SEAL_WRITE)`, `io_submit(...)`.
 
 A call is found among a step's frames by the names of `mmsim.syscalls.Syscalls`; the code of a device or of an interrupt
-makes none, and is known by its outermost function.
+makes none, and is known by the function that its loop calls.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import attrs
 
 from mmsim import syscalls
 from mmsim.report.values import show
+from mmsim.steps import Context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,15 +54,17 @@ class Call:
 
 
 def call(step: TracedStep) -> Call:
-    """The system call a step was made in, or the outermost function of an interrupt or a device."""
+    """The system call a step was made in, or the function that an interrupt or a device carries out."""
     if not step.frames:
         return Call(step.thread, (step.thread,))
     for depth, frame in enumerate(step.frames):
         if frame.function in NAMES and (depth or len(step.frames) == 1 or frame.arguments):
             before = tuple((outer.function, outer.line) for outer in step.frames[:depth])
             return Call(written(frame), (*before, frame.function, repr(frame.arguments)))
-    outermost = step.frames[0]
-    return Call(f"{outermost.function}()", (outermost.function,))
+    entry = step.frames[
+        1 if len(step.frames) > 1 and step.context is not Context.TASK else 0
+    ]  # below the device's loop
+    return Call(f"{entry.function}()", (entry.function,))
 
 
 def written(frame: Frame) -> str:
@@ -73,7 +76,8 @@ def written(frame: Frame) -> str:
 
 def argument(function: str, name: str, value: Any) -> str:
     """One argument, by its symbolic name where it has one; '' where it says nothing."""
-    if name in UNTOLD or (name == "offset" and value == 0) or (name == "length" and value == syscalls.PAGE_SIZE):
+    one_page = name == "length" and value == syscalls.PAGE_SIZE and function != "ftruncate"
+    if name in UNTOLD or one_page or (name == "offset" and value == 0):
         return ""
     known = FLAGS.get((function, name))
     if known is not None and isinstance(value, int):

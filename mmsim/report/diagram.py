@@ -20,7 +20,7 @@ import attrs
 
 from mmsim.report.calls import call
 from mmsim.report.cause import cause
-from mmsim.report.steps import RELEASING, Names, about_locks, changes, held, said
+from mmsim.report.steps import LOCKING, RELEASING, Names, about_locks, changes, held, said
 from mmsim.steps import Context
 
 if TYPE_CHECKING:
@@ -90,30 +90,48 @@ def headers(steps: Sequence[TracedStep], columns: Mapping[str, int]) -> list[str
 def telling(execution: Execution) -> list[int]:
     """The positions of the steps that matter.
 
-    Those are the ones that explain the failure, changes of what more than one thread looks at, free choices, and reads
-    that found different values.  Pure loads, locks, steps that left their cell as it was, and a thread's own
+    Those are the ones that explain the failure, changes of what more than one thread looks at, free choices, and looks
+    at what another thread has left.  Locks, steps that left their cell as the thread knew it, and a thread's own
     bookkeeping are left out, but for the very last step where it may be the one that broke the property.  Where nothing
     is broken, every change is shown.
     """
-    found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    steps = execution.steps
     users: defaultdict[str, set[str]] = defaultdict(set)
-    for step in execution.steps:
+    for step in steps:
         users[step.cell].add(step.thread)
-        if step.word == "load":
-            found[step.thread, step.cell].add(repr(step.result))
-    last = len(execution.steps) - 1
-    told = cause(execution).positions | frozenset(held(execution.steps) if about_locks(execution) else ())
+    last = len(steps) - 1
+    told = cause(execution).positions | news(steps)
+    if about_locks(execution):
+        told |= frozenset(held(steps))
 
     def matters(position: int, step: TracedStep) -> bool:
         if position in told or step.alternatives > 1:
             return True
         if position == last and execution.violation is not None and step.word not in RELEASING:
             return True
-        if changes(step):
-            return execution.violation is None or len(users[step.cell]) > 1
-        return step.word == "load" and len(found[step.thread, step.cell]) > 1
+        return changes(step) and (execution.violation is None or len(users[step.cell]) > 1)
 
-    return [position for position, step in enumerate(execution.steps) if matters(position, step)]
+    return [position for position, step in enumerate(steps) if matters(position, step)]
+
+
+def news(steps: Sequence[TracedStep]) -> frozenset[int]:
+    """Looks at a cell that another thread has changed since this one saw it last, and the look before that."""
+    writer: dict[str, str] = {}
+    looks: dict[tuple[str, str], int] = {}
+    fresh: set[int] = set()
+    for position, step in enumerate(steps):
+        if not step.cell or step.word in LOCKING or step.word.startswith("wait"):
+            continue
+        before = looks.get((step.thread, step.cell))
+        if changes(step):
+            writer[step.cell] = step.thread
+        elif writer.get(step.cell, step.thread) != step.thread:
+            if before is None:
+                fresh.add(position)
+            elif steps[before].new != step.new:
+                fresh |= {before, position}
+        looks[step.thread, step.cell] = position
+    return frozenset(fresh)
 
 
 def draw(steps: Sequence[TracedStep], shown: Sequence[int], columns: Mapping[str, int]) -> list[Row]:
@@ -126,7 +144,7 @@ def draw(steps: Sequence[TracedStep], shown: Sequence[int], columns: Mapping[str
     for position, step in enumerate(steps):
         column, this = columns[step.thread], call(step)
         mark = "" if step.context is Context.TASK else f"  [{step.context.value}]"
-        if begun.get(step.thread) != this.key:
+        if begun.get(step.thread) != this.key and (step.context is Context.TASK or position in wanted):
             begun[step.thread] = this.key
             in_column[column] = (step.thread, this.key)
             rows.append(Row(column, f"{this.text}{mark}"))
@@ -141,12 +159,12 @@ def draw(steps: Sequence[TracedStep], shown: Sequence[int], columns: Mapping[str
 
 def lay_out(rows: Sequence[Row], titles: Sequence[str], violation: tuple[str, str] | None, width: int) -> list[str]:
     """Rows as lines of text, the last one marked with the property that it breaks."""
-    full = [max((row.width for row in rows if row.column == column), default=0) for column in range(len(titles))]
-    located = [
-        max((row.width for row in rows if row.column == column and row.location), default=0)
-        for column in range(len(titles))
+    full = [
+        min(max((row.width for row in rows if row.column == column), default=0), width) for column in range(len(titles))
     ]
     starts = offsets(titles, full, width)
+    placed = [row for row in rows if row.location and starts[row.column] + row.width <= width]
+    located = [max((row.width for row in placed if row.column == at), default=0) for at in range(len(titles))]
     lines = [
         "".join(f"{title:<{start}}" for title, start in _padded(titles, starts)),
         "".join(f"{'-' * len(title):<{start}}" for title, start in _padded(titles, starts)),
@@ -155,7 +173,7 @@ def lay_out(rows: Sequence[Row], titles: Sequence[str], violation: tuple[str, st
     for row in rows:
         start = starts[row.column]
         room = located[row.column] - len(row.location)
-        text = f"{row.text:<{room}}{row.location}" if row.location else row.text
+        text = f"{row.text}  ".ljust(room) + row.location  # a row that is too long for a mail has its place at its end
         lines.append(" " * start + text)
     if violation is not None and rows:
         mark = f"<- {violation[0]}"

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mmsim.report.argument import argument
 from mmsim.report.diagram import diagram
-from mmsim.report.judged import broken, observation
+from mmsim.report.judged import broken, detail, observation
 from mmsim.report.values import show
 from mmsim.verdict import Undecided, Violated
 
@@ -111,7 +111,7 @@ def violation(judged: Judged, *, all_steps: bool) -> dict[str, Any] | None:
     shown = judged.execution
     return {
         "property": found.property,
-        "detail": found.detail,
+        "detail": judged.detail,
         "schedule": str(found.schedule),
         "steps": len(found.schedule.moves),
         "switches": found.schedule.switches,
@@ -127,7 +127,9 @@ def replayed(asked: Test, execution: Execution, *, all_steps: bool = False) -> d
     broke = execution.violation
     return {
         "test": test(asked),
-        "violation": None if broke is None else {"property": broke[0], "detail": broke[1]},
+        "violation": None
+        if broke is None
+        else {"property": broke[0], "detail": detail(asked.scenario, *broke, execution.outcomes)},
         "outcomes": threads(execution.outcomes),
         "diagram": diagram(execution, all_steps=all_steps),
         "argument": argument(execution),

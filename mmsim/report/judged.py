@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import inspect
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -10,6 +11,8 @@ from mmsim.report.values import show
 from mmsim.verdict import Holds, Outcome, Undecided, Verdict, Violated
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mmsim.check import Judgement, Test
     from mmsim.scenario import Scenario
     from mmsim.trace import Execution
@@ -43,6 +46,15 @@ class Judged:
         return 0 if self.fits else 1
 
     @property
+    def detail(self) -> str:
+        """What happened where a property is broken, or ''."""
+        if not isinstance(self.verdict, Violated):
+            return ""
+        found = self.verdict.violation
+        outcome = () if self.execution is None else self.execution.outcomes
+        return detail(self.test.scenario, found.property, found.detail, outcome)
+
+    @property
     def replay(self) -> str:
         """The command that shows the violation again, or ''."""
         if not isinstance(self.verdict, Violated):
@@ -57,6 +69,16 @@ def broken(scenario: Scenario, outcome: Outcome) -> tuple[str, ...]:
     from mmsim.check.judge import holds_for
 
     return tuple(property_.__name__ for property_ in scenario.always if holds_for(property_, outcome) is False)
+
+
+def detail(scenario: Scenario, name: str, said: str, outcome: Sequence[tuple[str, Any]]) -> str:
+    """What happened.  For one of the scenario's own properties that is what its threads returned, in few words."""
+    own = next((property_ for property_ in scenario.always if property_.__name__ == name), None)
+    if own is None:
+        return said
+    named = inspect.signature(own).parameters
+    returned = [f"{thread} returned {show(value)}" for thread, value in outcome if thread in named]
+    return ", ".join(returned) or said
 
 
 def observation(judged: Judged) -> tuple[str, int, int]:

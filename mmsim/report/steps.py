@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from mmsim.trace import Execution, TracedStep
 
 LOCKING: Final = frozenset({"lock", "lock_irqsave", "lock_shared", "unlock", "unlock_shared", "downgrade"})
+LONGEST: Final = 44
+"""How many characters of a value are printed."""
+SHORT: Final = 26
+"""The same of one item of a list."""
 RELEASING: Final = frozenset({"unlock", "unlock_shared"})
 
 
@@ -51,15 +55,29 @@ class Names:
         return field(cell) if field(cell) in self._alone else cell
 
     def change(self, step: TracedStep) -> str:
-        """`cell old -> new`."""
-        return f"{self.of(step.cell)} {shown(step.cell, step.old)} -> {shown(step.cell, step.new)}"
+        """`cell old -> new`; of a list that grows or shrinks, what it gains or loses."""
+        old, new = step.old, step.new
+        if isinstance(old, tuple) and isinstance(new, tuple):
+            for word, fewer, more in (("gains", old, new), ("loses", new, old)):
+                others = [item for item in more if item not in fewer]
+                if len(others) == 1 and len(more) == len(fewer) + 1:
+                    return f"{self.of(step.cell)} {word} {brief(show(others[0]), SHORT)}"
+        return f"{self.of(step.cell)} {shown(step.cell, old)} -> {shown(step.cell, new)}"
 
 
 def shown(cell: str, value: Any) -> str:
     """A cell's value as its field's readers know it."""
     if field(cell) == "seals" and isinstance(value, int):
         return flags(value, FLAGS["add_seals", "seals"])
-    return show(value)
+    return brief(show(value))
+
+
+def brief(text: str, longest: int = LONGEST) -> str:
+    """A value's text, cut where a line of a mail could not hold it."""
+    if len(text) <= longest:
+        return text
+    head, comma, _ = text[:longest].rpartition(", ")
+    return f"{head if comma else text[: longest - 3]}...{')' if text.endswith(')') else ''}"
 
 
 def said(step: TracedStep, names: Names) -> str:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from mmsim.report.argument import argument
 from mmsim.report.diagram import diagram
-from mmsim.report.judged import is_positive, observation, told
+from mmsim.report.judged import detail, is_positive, observation, told
 from mmsim.verdict import Undecided, Violated
 
 if TYPE_CHECKING:
     from mmsim.report.judged import Judged
+    from mmsim.scenario import Scenario
     from mmsim.trace import Execution
     from mmsim.verdict import Violation
 
@@ -24,7 +25,7 @@ def verdict(judged: Judged, *, all_steps: bool = False) -> str:
     if isinstance(judged.verdict, Violated):
         if judged.execution is not None:
             parts.append(diagram(judged.execution, all_steps=all_steps))
-        parts.append(sentence(judged.verdict.violation))
+        parts.append(sentence(judged.verdict.violation, judged.detail))
         if judged.execution is not None:
             parts.append(argument(judged.execution))
         parts.append(judged.replay)
@@ -32,17 +33,22 @@ def verdict(judged: Judged, *, all_steps: bool = False) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def sentence(violation: Violation) -> str:
+def sentence(violation: Violation, happened: str) -> str:
     """Which property, in its own name, and what happened; then how long the schedule is."""
-    moves, switches = len(violation.schedule.moves), violation.schedule.switches
-    length = f"{moves} steps, {switches} switches between threads"
+    steps = counted(len(violation.schedule.moves), "step")
+    switches = counted(violation.schedule.switches, "switch", "switches")
     proof = "no shorter schedule breaks a property" if violation.shortest else "a shorter schedule may exist"
-    return textwrap.fill(
-        f"{violation.property}: {violation.detail.rstrip('.')}.  ({length}; {proof}.)",
-        WIDTH,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return filled(f"{violation.property}: {happened.rstrip('.')}.  ({steps}, {switches} between threads; {proof}.)")
+
+
+def filled(text: str) -> str:
+    """A paragraph of a mail."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 state`, `2 states`."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def block(judged: Judged) -> str:
@@ -67,8 +73,8 @@ def size(judged: Judged) -> str:
     """How much was searched."""
     coverage = judged.verdict.coverage
     parts = [
-        f"{coverage.states:,} states" if coverage.states else "",
-        f"{coverage.transitions:,} transitions",
+        counted(coverage.states, "state") if coverage.states else "",
+        counted(coverage.transitions, "transition"),
         f"depth {coverage.depth:,}",
         f"{coverage.waiting:,} waiting" if coverage.waiting else "",
     ]
@@ -83,12 +89,12 @@ def expectation(judged: Judged) -> str:
     return " (as expected)" if judged.judgement.as_expected else f" (expected: {expected.value})"
 
 
-def execution(steps: Execution, *, all_steps: bool = False) -> str:
+def execution(scenario: Scenario, steps: Execution, *, all_steps: bool = False) -> str:
     """A replayed schedule: its diagram, its argument if it breaks something, and where each thread has got to."""
     parts = [diagram(steps, all_steps=all_steps)]
     if steps.violation is not None:
-        name, detail = steps.violation
-        parts.append(textwrap.fill(f"{name}: {detail.rstrip('.')}.", WIDTH, break_long_words=False))
+        name, said = steps.violation
+        parts.append(filled(f"{name}: {detail(scenario, name, said, steps.outcomes).rstrip('.')}."))
         parts.append(argument(steps))
     parts.append(told(steps.outcomes))
     return "\n\n".join(part for part in parts if part)

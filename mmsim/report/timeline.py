@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from mmsim.report.calls import written
@@ -114,6 +115,7 @@ def _did(step: TimedStep) -> str:
 
 def _ending(result: Result, folded: int) -> list[str]:
     lines = ["", f"{_us(result.end_ns)} µs, {result.steps} steps: {result.ended.value}"]
+    lines += [f"{name} returned {show(value)}" for name, value in result.outcomes if not isinstance(value, Enum)]
     lines += [str(blocked) for blocked in result.blocked]
     if result.violation is not None:
         lines.append(": ".join(result.violation))

@@ -87,7 +87,12 @@ class TimedRun(Environment):
         tick = _Tick(self)
         result: Any = None
         if not me.interrupt:
-            yield from self._get_cpu(me)
+            if self._stagger_ns:
+                yield from self._sleep(me, round(me.rng.random() * self._stagger_ns))
+                if record is not None:
+                    record.went_on(me.thread.name, self._now)
+            else:
+                yield from self._get_cpu(me)
         while True:
             try:
                 step = send(result)
@@ -114,8 +119,8 @@ class TimedRun(Environment):
                     heappush(queue, (due, NORMAL, next(self._eid), tick))
                     yield tick
                 if me.granted is not None:
-                    old, new, result = me.granted
-                    me.granted = None
+                    effect = me.granted
+                    result, me.granted = effect[2], None
                     break
                 cell = step.cell
                 if cell is None:
@@ -135,17 +140,18 @@ class TimedRun(Environment):
                     waited += self._now - begin
                     continue
                 new, result = alternatives[0] if len(alternatives) == 1 else self._pick(alternatives)
-                if new is not old:
-                    values[cell] = new
                 if step.acquires:
                     locks.taken(cell, me, None)
                 elif step.releases:
                     locks.released(cell, me)
+                if new is not old:
+                    values[cell] = new
+                    if cell in queues:
+                        self._changed(cell)
+                effect = (old, new, result)
                 break
             if record is not None:
-                record.step(self._now, me.cpu, me.thread, me.coroutine, step, (old, new, result), waited)
-            if new is not old and cell in queues:
-                self._changed(cell)
+                record.step(self._now, me.cpu, me.thread, me.coroutine, step, effect, waited)
             if interrupts and self.cpus.interruptible(me):
                 yield from self._interrupted(me)
 
@@ -177,16 +183,14 @@ class TimedRun(Environment):
             timed_out = yield from self._wait(me, step)
             waited += self._now - begin
         new, result = alternatives[0] if len(alternatives) == 1 else self._pick(alternatives)
-        if self.recorder is not None:
+        record = self.recorder
+        if record is not None:
             cpu = None if me.cpu < 0 else me.cpu
-            self.recorder.step(self._now, cpu, me.thread, me.coroutine, step, (old, new, result), waited)
-        if cell is not None and new is not old:
-            self.values[cell] = new
-            if cell in self.waiters.queues:
-                self._changed(cell)
+            record.step(self._now, cpu, me.thread, me.coroutine, step, (old, new, result), waited)
+        self._set(cell, old, new)
         yield from self._after(me, step)
-        if self.recorder is not None:
-            self.recorder.went_on(me.thread.name, self._now)
+        if record is not None:
+            record.went_on(me.thread.name, self._now)
         return result
 
     def _after(self, me: Runner, step: Step[Any]) -> Work:

@@ -39,6 +39,7 @@ class Environment(simpy.Environment):
         until_ns: float | None,
         recorder: Recorder | None,
         timeout_ns: float,
+        stagger_ns: float = 0,
     ) -> None:
         super().__init__()
         self.seed = seed
@@ -58,6 +59,7 @@ class Environment(simpy.Environment):
         self._cost = cost
         self._flat = cost.ns if type(cost) is FlatCost else None
         self._timeout_ns = timeout_ns
+        self._stagger_ns = stagger_ns
         self.schedule(Event(self), delay=self.horizon_ns)  # nobody looks beyond it, and the queue is never empty
 
     # Waiting of every kind.
@@ -96,31 +98,42 @@ class Environment(simpy.Environment):
         assert timer.callbacks is not None
         timer.callbacks.append(expire)
 
+    def _set(self, cell: Cell[Any] | None, old: object, new: object) -> None:
+        if cell is not None and new is not old:
+            self.values[cell] = new
+            if cell in self.waiters.queues:
+                self._changed(cell)
+
     def _changed(self, cell: Cell[Any]) -> None:
         """Hand the lock over to those whose turn it is, and let others look again whose step the new value enables."""
         queue = self.waiters.queues.pop(cell)
-        still: list[Runner] = []
-        overtaking = False
+        values, still = self.values, []
+        refused = granted = False
         for waiter in queue:
             step = waiter.step
             assert step is not None
-            old = self.values[cell]
-            if step.acquires:
-                alternatives = () if overtaking else step.effect(old, *step.operands)
-                if not alternatives:
-                    overtaking = True
+            if not step.acquires:
+                if enabled(step, step.effect(values[cell], *step.operands)):
+                    self._unblock(waiter)
+                else:
                     still.append(waiter)
-                    continue
-                new, result = alternatives[0] if len(alternatives) == 1 else self._pick(alternatives)
-                self.values[cell] = new
-                waiter.granted = (old, new, result)
-                self.locks.taken(cell, waiter, self._now - waiter.blocked_ns)
-            elif not enabled(step, step.effect(old, *step.operands)):
+                continue
+            old = values[cell]
+            alternatives = () if refused else step.effect(old, *step.operands)
+            if not alternatives:
+                refused = True
                 still.append(waiter)
                 continue
+            new, result = alternatives[0] if len(alternatives) == 1 else self._pick(alternatives)
+            values[cell] = new
+            granted = True
+            waiter.granted = (old, new, result)
+            self.locks.taken(cell, waiter, self._now - waiter.blocked_ns)
             self._unblock(waiter)
         if still:
             self.waiters.queues[cell] = still
+            if granted and not all(waiter.step is not None and waiter.step.acquires for waiter in still):
+                self._changed(cell)  # some merely watch the lock, and it has changed hands
 
     def _unblock(self, waiter: Runner) -> None:
         waiter.step = None

@@ -88,7 +88,7 @@ class Recorder:
         waited_ns: float,
     ) -> None:
         """Record a step's (old value, new value, result) while its coroutine is still suspended at it."""
-        track = self._tracks.get(thread.name) or self._tracks.setdefault(thread.name, _Track())
+        track = self._track(thread.name)
         stack = suspended_at(coroutine)
         entry, innermost = self._places(stack)
         called = stack[entry][0] if entry is not None else None
@@ -115,8 +115,8 @@ class Recorder:
             self.system_calls[track.call] = attrs.evolve(call, steps=call.steps + 1)
 
     def went_on(self, thread: str, time_ns: float) -> None:
-        """The thread's last step, a sleep, is over only now."""
-        self._tracks[thread].last_ns = time_ns
+        """The thread goes on only now, after a sleep."""
+        self._track(thread).last_ns = time_ns
 
     def left(self, thread: str) -> None:
         """The thread is outside the system call it was in, if it was in one, since the end of its last step."""
@@ -124,6 +124,9 @@ class Recorder:
         if track is not None and track.call is not None:
             self.system_calls[track.call] = attrs.evolve(self.system_calls[track.call], end_ns=track.last_ns)
             track.call = track.coroutine = None
+
+    def _track(self, thread: str) -> _Track:
+        return self._tracks.get(thread) or self._tracks.setdefault(thread, _Track())
 
     def _places(self, stack: list[tuple[object, FrameType]]) -> tuple[int | None, int]:
         """The indexes in a stack of the system call's frame and of the innermost frame that a reader cares for."""

@@ -24,12 +24,15 @@ def simulate(
     *,
     timeline: bool = False,
     timeout_ns: float = 5_000_000,
+    stagger_ns: float = 0,
 ) -> Result:
     """Run the machine on `cpus` CPUs, until nothing is left to do or `until_ns` is reached.
 
     `cost` is what steps take (`FlatCost()` if None), `delays` says by a device's thread name (`disk`, or `disk[0]` for
     one of several copies) how long it takes to answer; `timeline` keeps every step and system call; `timeout_ns` is
-    the time after which a `wait_until_timeout` gives up.  The same arguments give the same result.
+    the time after which a `wait_until_timeout` gives up.  Every task starts at an instant of its own, drawn from the
+    first `stagger_ns`; at 0 all start together, and with flat costs and fixed delays every seed gives the same run.
+    The same arguments give the same result.
 
     Raises UserError for impossible arguments, and whatever a thread raises, `KernelBug` apart: that is a violation.
     """
@@ -39,6 +42,7 @@ def simulate(
     if until_ns is not None:
         checked_duration(until_ns, "the time to simulate", positive=True)
     checked_duration(timeout_ns, "the timeout", positive=True)
+    checked_duration(stagger_ns, "the span in which threads start")
     devices = sorted({name for t in machine.threads if t.silent for name in (t.name, t.name.partition("[")[0])})
     for name in delays or {}:
         if name not in devices:
@@ -46,8 +50,7 @@ def simulate(
             msg = f"a delay is given for the device {name!r}, which the machine does not have; {known}"
             raise UserError(msg)
     recorder = Recorder() if timeline else None
-    run = TimedRun(
-        machine, cpus, seed, FlatCost() if cost is None else cost, delays or {}, until_ns, recorder, timeout_ns
-    )
+    chosen = FlatCost() if cost is None else cost
+    run = TimedRun(machine, cpus, seed, chosen, delays or {}, until_ns, recorder, timeout_ns, stagger_ns)
     completed = run.run_to_end()
     return summary(run, interrupted=not completed)

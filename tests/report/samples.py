@@ -37,7 +37,7 @@ def step(
     if call in CALLS:
         outer: tuple[Frame, ...] = (Frame(thread, "race.py", row), Frame(call, "syscalls.py", 10, CALLS[call]))
     else:
-        outer = (Frame(call, file, 1),)
+        outer = (Frame("device_interrupts", file, 1), Frame(call, file, 2))
     frames = (*outer, Frame("inner", file, int(line)))
     return TracedStep(thread, context, frames, word, cell, old, new, old, alternative, alternatives)
 

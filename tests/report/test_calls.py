@@ -30,6 +30,7 @@ from tests.report.samples import SLOW
         ("pread", {"fd": 3, "length": 10, "offset": 4096}, "pread(10, offset 4096)"),
         ("wait_for", {"io": object()}, "io_getevents()"),
         ("fork", {"child": len}, "fork(len)"),
+        ("ftruncate", {"fd": 3, "length": 4096}, "ftruncate(4096)"),
         ("exit", {}, "exit()"),
     ],
 )

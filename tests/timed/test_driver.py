@@ -212,6 +212,15 @@ def test_a_device_that_never_answers_is_no_deadlock():
     assert [str(b) for b in result.blocked] == ["user waits for disk.request (wait_until), since 0.020 µs"]
 
 
+def test_staggered_starts_depend_on_the_seed():
+    def starts(seed):
+        result = simulate(two_users(), seed=seed, stagger_ns=1000, timeline=True)
+        return [next(s.time_ns for s in result.timeline if s.thread == name) for name in "ab"]
+
+    assert starts(1) == starts(1) != starts(2)
+    assert all(10 <= time <= 1100 for seed in range(20) for time in starts(seed))
+
+
 def test_a_delay_goes_to_all_copies_of_a_device_or_to_one():
     def run(**delays):
         world = World()

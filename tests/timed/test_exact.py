@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmsim.cells import Mutex, RwSem, SpinLock, World
@@ -59,7 +59,7 @@ def run(program, cpus, costs, *, metronome):
     def cost(step, cpu):
         return costs[(len(step.word) + cpu) % len(costs)]
 
-    timed = TimedRun(build(program), cpus, 3, cost, {"disk": Fixed(40)}, 20_000, Recorder(), 500)
+    timed = TimedRun(build(program), cpus, 3, cost, {"disk": Fixed(40)}, 6_000, Recorder(), 500)
     if metronome:
 
         def beat():
@@ -71,6 +71,7 @@ def run(program, cpus, costs, *, metronome):
     return summary(timed, interrupted=False)
 
 
+@settings(deadline=None)  # a busy machine
 @given(programs, st.integers(1, 4), st.lists(st.integers(1, 20), min_size=1, max_size=3))
 def test_running_ahead_is_exact(program, cpus, costs):
     ahead = run(program, cpus, costs, metronome=False)
@@ -78,6 +79,7 @@ def test_running_ahead_is_exact(program, cpus, costs):
     assert ahead == step_by_step
 
 
+@settings(deadline=None)  # a busy machine
 @given(programs, st.integers(1, 4))
 def test_time_and_cells_are_consistent(program, cpus):
     result = run(program, cpus, [10], metronome=False)

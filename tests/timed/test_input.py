@@ -59,7 +59,7 @@ def test_a_distribution_gone_wrong():
 
 
 def test_an_unknown_device():
-    with pytest.raises(UserError, match="'tape', which the machine does not have; it has disk$"):
+    with pytest.raises(UserError, match=r"'tape', which the machine does not have; it has disk$"):
         simulate(machine(World(), device(World())), delays={"tape": Fixed(1)})
     with pytest.raises(UserError, match="it has none"):
         simulate(two_users(), delays={"a": Fixed(1)})
@@ -81,5 +81,5 @@ def test_a_thread_that_awaits_no_step():
     async def lost():
         await nonsense()
 
-    with pytest.raises(UserError, match="lost awaits 42 in nonsense.. at test_input.py:"):
+    with pytest.raises(UserError, match=r"lost awaits 42 in nonsense\(\) at test_input\.py:"):
         simulate(machine(World(), lost))

@@ -63,8 +63,8 @@ def test_calls_are_timed_from_entry_to_return():
     # reader: munmap 3 steps, munmap 3 steps, sleep until 170, then the disk's 100 µs and its two steps
     assert [(c.thread, c.name, c.start_ns, c.end_ns, c.steps) for c in result.system_calls] == [
         ("reader", "munmap", 0, 30, 3),
-        ("reader", "munmap", 30, 60, 3),
         ("sealer", "add_seals", 25, 45, 2),
+        ("reader", "munmap", 30, 60, 3),
         ("reader", "wait_for", 170, 100_210, 2),
     ]
     assert dict(result.system_calls[0].arguments) == {"address": 0x1000, "length": 4096}
@@ -111,7 +111,12 @@ def test_the_text():
     lines = timeline_text(run(), 110).splitlines(keepends=True)
     assert "".join(lines[:8]) == TEXT
     assert '  0.055    1                                sealer(): page1.data "old " -> "new!"\n' in lines
-    assert lines[-2:] == ["100.210 µs, 17 steps: every thread finished\n", "left out: 1 step that only looked\n"]
+    assert lines[-4:] == [
+        "100.210 µs, 17 steps: every thread finished\n",
+        "reader returned None\n",
+        "sealer returned None\n",
+        "left out: 1 step that only looked\n",
+    ]
 
 
 def test_wide_and_narrow():

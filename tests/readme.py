@@ -1,7 +1,7 @@
 """The README's commands and what they print, kept true.
 
-A block that begins with ```console and `$ ` lines is run in the repository's folder with the environment's `mmsim`
-first in PATH; what follows a command, up to the next `$ `, is its output.  Times and hashes are compared as such.
+A block that begins with ```console and `$ ` lines is run in the repository's folder by the Python that runs this
+file; what follows a command, up to the next `$ `, is its output.  Times and hashes are compared as such.
 Blocks that begin with ```sh are for the reader's eyes and are not run.
 
     python -m tests.readme --write      # run everything again and write down what it prints
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -51,8 +52,9 @@ def blocks() -> list[str]:
 def run(command: str) -> str:
     """What a command prints, its standard error included."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    mmsim = f'mmsim() {{ {shlex.quote(sys.executable)} -m mmsim "$@"; }}'  # whether it is installed or not
     done = subprocess.run(
-        ["bash", "-c", command],
+        ["bash", "-c", f"{mmsim}\n{command}"],
         cwd=ROOT,
         env={**os.environ, "PATH": path},
         stdin=subprocess.DEVNULL,

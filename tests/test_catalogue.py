@@ -245,8 +245,10 @@ def test_a_scenario_that_is_none(tmp_path: Path) -> None:
         (
             '{"sealing_v2": HOLDS}',
             '{"q": HOLDS}',
-            "{path}: `expect` has a verdict for 'q', which is no strategy; "
-            "there are delayed_unmap, sealing_v2, wait_for_pins",
+            (
+                "{path}: `expect` has a verdict for 'q', which is no strategy; "
+                "there are delayed_unmap, sealing_v2, wait_for_pins"
+            ),
         ),
         (
             '{"sealing_v2": HOLDS}',
@@ -321,8 +323,10 @@ def test_a_scenario_that_is_none(tmp_path: Path) -> None:
         (
             "async def reader(sys, shared)",
             "async def reader(sys)",
-            "{path}, line 11: the thread 'reader' cannot be called as it will be; "
-            "write `async def reader(sys, shared)`",
+            (
+                "{path}, line 11: the thread 'reader' cannot be called as it will be; "
+                "write `async def reader(sys, shared)`"
+            ),
         ),
         (
             "threads=(reader, sealer)",
@@ -347,14 +351,18 @@ def test_a_scenario_that_is_none(tmp_path: Path) -> None:
         (
             "threads=(reader, sealer)",
             "threads=(sealer, sealer)",
-            "{path}, line 12: the thread 'sealer' has a name that is taken already by the thread; "
-            "threads alike are `copies(n, ...)`",
+            (
+                "{path}, line 12: the thread 'sealer' has a name that is taken already by the thread; "
+                "threads alike are `copies(n, ...)`"
+            ),
         ),
         (
             "threads=(reader, sealer)",
             "threads=(sealer,), children=(sealer,)",
-            "{path}, line 12: the child 'sealer' has a name that is taken already by the thread; "
-            "threads alike are `copies(n, ...)`",
+            (
+                "{path}, line 12: the child 'sealer' has a name that is taken already by the thread; "
+                "threads alike are `copies(n, ...)`"
+            ),
         ),
         (
             "threads=(reader, sealer)",
@@ -369,14 +377,18 @@ def test_a_scenario_that_is_none(tmp_path: Path) -> None:
         (
             "threads=(reader, sealer)",
             "threads=(reader, sealer), devices=(Device('sda1'),)",
-            "{path}: the device 'sda1' has a name that ends in a digit, which a schedule could not tell from a count; "
-            "rename it",
+            (
+                "{path}: the device 'sda1' has a name that ends in a digit, "
+                "which a schedule could not tell from a count; rename it"
+            ),
         ),
         (
             "threads=(reader, sealer)",
             "threads=(reader, sealer), devices=(Device('sealer'),)",
-            "{path}: the device 'sealer' has a name that is taken already by the thread; "
-            "threads alike are `copies(n, ...)`",
+            (
+                "{path}: the device 'sealer' has a name that is taken already by the thread; "
+                "threads alike are `copies(n, ...)`"
+            ),
         ),
         (
             "threads=(reader, sealer)",

@@ -16,7 +16,7 @@ import pytest
 from mmsim import catalogue, machine
 from mmsim.kernel.releases import V3_17
 from mmsim.scenario import Scenario
-from mmsim.steps import KernelBug, Step
+from mmsim.steps import Alternatives, KernelBug, Step
 from mmsim.strategies import STRATEGIES
 from mmsim.syscalls import EBUSY, EPERM
 from mmsim.threads import Machine
@@ -49,53 +49,73 @@ class Run:
     steps: int = 0
 
 
-def run(booted: Machine, seed: int) -> Run:
+class Driver:
     """One schedule.  Odd seeds run the thread of the highest priority and change a priority now and then."""
-    ended = Run(seed)
-    chance = random.Random(seed)
-    values = dict(booted.initial)
-    silent = [thread.name for thread in booted.threads if thread.silent]
-    falls_silent_at = {name: chance.randrange(300) for name in silent if chance.random() < 0.25}
-    priority = {thread.name: chance.random() for thread in booted.threads}
-    changes = {chance.randrange(250) for _ in range(4)} if seed % 2 else set()
-    coroutines = {thread.name: thread.start() for thread in booted.threads}
-    pending: dict[str, Step[Any]] = {}
 
-    def advance(name: str, result: Any) -> None:
+    def __init__(self, booted: Machine, seed: int) -> None:
+        self.chance = chance = random.Random(seed)
+        self.by_priority = bool(seed % 2)
+        self.values = dict(booted.initial)
+        silent = [thread.name for thread in booted.threads if thread.silent]
+        self.falls_silent_at = {name: chance.randrange(300) for name in silent if chance.random() < 0.25}
+        self.priority = {thread.name: chance.random() for thread in booted.threads}
+        self.changes = {chance.randrange(250) for _ in range(4)} if self.by_priority else set()
+        self.coroutines = {thread.name: thread.start() for thread in booted.threads}
+        self.pending: dict[str, Step[Any]] = {}
+        self.ended = Run(seed)
+
+    def run(self) -> Run:
+        """To the end, where nothing can move any more."""
         try:
-            pending[name] = coroutines[name].send(result)
-        except StopIteration as stop:
-            pending.pop(name, None)
-            ended.outcomes[name] = stop.value
+            for name in self.coroutines:
+                self.advance(name, None)
+            for self.ended.steps in range(STEPS_MAX):
+                ready = self.ready()
+                if not ready:
+                    break
+                name = self.choose(list(ready))
+                new, result = self.chance.choice(ready[name])
+                if self.pending[name].cell is not None:
+                    self.values[self.pending[name].cell] = new
+                self.advance(name, result)
+        except KernelBug as bug:
+            self.ended.bug = str(bug)
+        self.ended.stuck = self.pending
+        for coroutine in self.coroutines.values():
+            coroutine.close()
+        return self.ended
 
-    try:
-        for name in coroutines:
-            advance(name, None)
-        for ended.steps in range(STEPS_MAX):
-            ended.abandoned |= {name for name, step in falls_silent_at.items() if step <= ended.steps}
-            ready = {}
-            for name, step in pending.items():
-                old = None if step.cell is None else values.get(step.cell, step.cell.initial)
-                if name not in ended.abandoned and (alternatives := step.alternatives(old)):
-                    ready[name] = alternatives
-            if not ready:
-                break
-            if seed % 2:
-                name = max(ready, key=priority.__getitem__)
-                if ended.steps in changes:
-                    priority[name] = -chance.random()
-            else:
-                name = chance.choice(list(ready))
-            new, result = chance.choice(ready[name])
-            if pending[name].cell is not None:
-                values[pending[name].cell] = new
-            advance(name, result)
-    except KernelBug as bug:
-        ended.bug = str(bug)
-    ended.stuck = pending
-    for coroutine in coroutines.values():
-        coroutine.close()
-    return ended
+    def ready(self) -> dict[str, Alternatives]:
+        """Every thread that can move, and how."""
+        self.ended.abandoned |= {name for name, at in self.falls_silent_at.items() if at <= self.ended.steps}
+        ready = {}
+        for name, step in self.pending.items():
+            old = None if step.cell is None else self.values.get(step.cell, step.cell.initial)
+            if name not in self.ended.abandoned and (alternatives := step.alternatives(old)):
+                ready[name] = alternatives
+        return ready
+
+    def choose(self, ready: list[str]) -> str:
+        """Who moves."""
+        if not self.by_priority:
+            return self.chance.choice(ready)
+        name = max(ready, key=self.priority.__getitem__)
+        if self.ended.steps in self.changes:
+            self.priority[name] = -self.chance.random()
+        return name
+
+    def advance(self, name: str, result: Any) -> None:
+        """Let the thread go on to its next step, or to its end."""
+        try:
+            self.pending[name] = self.coroutines[name].send(result)
+        except StopIteration as stop:
+            self.pending.pop(name, None)
+            self.ended.outcomes[name] = stop.value
+
+
+def run(booted: Machine, seed: int) -> Run:
+    """One schedule, from the seed alone."""
+    return Driver(booted, seed).run()
 
 
 def broken(scenario: Scenario, ended: Run) -> Iterator[str]:

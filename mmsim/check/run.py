@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import random
 import time
-from array import array
 from collections.abc import Callable
 
 from mmsim.check.bounds import Bounds, Clock, Progress, stopper
 from mmsim.check.judge import Test, broken_property
 from mmsim.check.properties import AlwaysOn
 from mmsim.engine.lockdep import lock_fault
-from mmsim.engine.reduced import concrete_path, explore_reduced
+from mmsim.engine.reduced import explore_reduced, path_to
 from mmsim.engine.run import Run, outcome
-from mmsim.engine.search import Broken, Explored, explore
-from mmsim.engine.shortest import Path, shortest
+from mmsim.engine.search import Broken, Explored, Path, explore
+from mmsim.engine.shortest import shortest
+from mmsim.engine.symmetry import Symmetry
 from mmsim.engine.tables import Fault, Tables
 from mmsim.engine.walks import walk, walker_named
 from mmsim.machine import boot
@@ -49,7 +49,7 @@ def check(
         found = explore_reduced(tables, resting=properties.resting, stop=stop)
     else:
         found = explore(tables, resting=properties.resting, stop=stop)
-    outcomes = _outcomes(tables, found)
+    outcomes = _outcomes(tables, found, reduced=reduce)
     violation = _violation(test, tables, properties, found, reduced=reduce)
     how = "exhaustive" if found.stopped is None else f"bounded ({found.stopped})"
     coverage = Coverage(found.states, found.transitions, how, found.waiting, found.depth)
@@ -60,8 +60,13 @@ def check(
     return Holds(outcomes, coverage)
 
 
-def _outcomes(tables: Tables, found: Explored) -> tuple[Outcome, ...]:
-    return tuple(sorted({outcome(tables, nodes) for nodes in found.quiescent}, key=repr))
+def _outcomes(tables: Tables, found: Explored, *, reduced: bool) -> tuple[Outcome, ...]:
+    symmetry = Symmetry(tables)
+    seen: set[Outcome] = set()
+    for nodes in found.quiescent:
+        told = outcome(tables, nodes)
+        seen |= symmetry.all_renamed(told) if reduced else {told}
+    return tuple(sorted(seen, key=repr))
 
 
 def _violation(
@@ -71,10 +76,10 @@ def _violation(
         return broken_property(test.scenario, outcome(tables, nodes))
 
     candidates = list(found.broken)
-    for nodes, state in found.quiescent.items():
+    for nodes, witness in found.quiescent.items():
         fault = broken_outcome(nodes)
         if fault is not None:
-            candidates.append(Broken(state, None, 0, fault))
+            candidates.append(Broken(witness, fault))
     inverted = lock_fault(tables.automata)
     if inverted is not None:
         for after in tables.node(inverted.thread, inverted.node).next.values():
@@ -89,40 +94,13 @@ def _violation(
     if not candidates:
         assert inverted is not None
         return Violation(inverted.property, inverted.detail, Schedule(()), shortest=False)
-    path = concrete_path(tables, found, candidates[0]) if reduced else _plain_path(tables, found, candidates[0])
     name, detail = candidates[0].fault
+    path = path_to(tables, found, candidates[0].witness, reduced=reduced)
     return Violation(name, detail, _schedule(tables, path), shortest=False)
 
 
 def _schedule(tables: Tables, path: Path) -> Schedule:
     return Schedule(tuple(Move(tables.machine.threads[thread].name, alternative) for thread, alternative in path))
-
-
-def _plain_path(tables: Tables, found: Explored, broken: Broken) -> Path:
-    """Along the states an unreduced search stored, which is a shortest way to `broken.state`."""
-    states = [broken.state]
-    while (before := found.seen[states[-1]]) is not None:
-        states.append(before)
-    states.reverse()
-    path: list[tuple[int, int]] = []
-    for state, wanted in zip(states, states[1:], strict=False):
-        path.append(_move_between(tables, state, wanted))
-    if broken.thread is not None:
-        path.append((broken.thread, broken.alternative))
-    return tuple(path)
-
-
-def _move_between(tables: Tables, state: bytes, wanted: bytes) -> tuple[int, int]:
-    places = array(tables.typecode, state)
-    for thread in range(tables.threads):
-        for alternative, (place, new, after, _) in enumerate(tables.following(thread, places)):
-            reached = places[:]
-            reached[place] = new
-            reached[thread] = after
-            if reached.tobytes() == wanted:
-                return thread, alternative
-    msg = "no move leads from a stored state to the one stored after it"
-    raise AssertionError(msg)
 
 
 def sample(

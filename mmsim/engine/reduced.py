@@ -21,15 +21,15 @@ from array import array
 from mmsim.engine.futures import Footprint, Futures, barrier
 from mmsim.engine.search import (
     STATES_BETWEEN_CHECKS,
-    Broken,
     Explored,
+    Path,
     Resting,
     Stop,
+    Witness,
     allowed,
     never,
     rest,
 )
-from mmsim.engine.shortest import Path
 from mmsim.engine.symmetry import Symmetry
 from mmsim.engine.tables import Outgrown, Special, State, Tables
 
@@ -138,7 +138,9 @@ def explore_reduced(
         found.passes = passes = passes + 1
         try:
             news = tables.news
-            _Reduced(tables, found, resting, stop, first_only=first_only).explore()
+            search = _Reduced(tables, found, resting, stop, first_only=first_only)
+            search.explore()
+            search.symmetry.mirror()
         except Outgrown:
             tables.lay_out()
             continue
@@ -163,7 +165,7 @@ class _Reduced:
 
     def explore(self) -> None:
         found, tables = self.found, self.tables
-        start = self.run_on(array(tables.typecode, tables.initial()))
+        start = self.run_on(array(tables.typecode, tables.initial()), None, [])
         if start is None:
             return
         frontier = [start]
@@ -210,32 +212,38 @@ class _Reduced:
             place, row = self.tables.rows[thread][places[thread]]
             move = row[places[place]]
             if move.__class__ is Special:
-                moves = allowed(self.tables, found, state, places, thread, move)
+                good = allowed(self.tables, found, places, thread, move, Witness(state))
+                moves = [(one, number) for number, one in enumerate(move.alternatives) if one in good]
                 found.transitions += len(move.alternatives)
             else:
-                moves = [move]
+                moves = [(move, 0)]
                 found.transitions += 1
-            for new, after in moves:
+            for (new, after), alternative in moves:
                 reached = places[:]
                 reached[place] = new
                 reached[thread] = after
-                stored = self.run_on(reached)
+                stored = self.run_on(reached, state, [(thread, alternative)])
                 if stored is not None and stored not in found.seen:
                     found.seen[stored] = state
                     following.append(stored)
                     fresh = True
         return fresh
 
-    def run_on(self, places: array[int]) -> State | None:
-        """Make forced moves in place as long as there are any; the state to store, or None where a property broke."""
+    def run_on(self, places: array[int], origin: State | None, tail: list[tuple[int, int]]) -> State | None:
+        """Make forced moves in place as long as there are any, noting them in `tail`.
+
+        The representative of the state to store, or None where a property broke.
+        """
         tables, found = self.tables, self.found
         passed: set[bytes] = set()
         while True:
             able = self.able(places)
             if not any(thread in able for thread in self.loud):
-                found.quiescent.setdefault(tuple(places[: tables.threads]), places.tobytes())
+                nodes = tuple(places[: tables.threads])
+                if nodes not in found.quiescent:
+                    found.quiescent[nodes] = Witness(origin, tuple(tail))
             if not able:
-                rest(tables, found, places.tobytes(), places, self.resting)
+                rest(tables, found, places, self.resting, Witness(origin, tuple(tail)))
                 return self.symmetry.canonical(places)
             chosen = self.persistent.of(places, able)
             if len(chosen) > 1:
@@ -249,12 +257,65 @@ class _Reduced:
             passed.add(here)
             found.transitions += 1
             if move.__class__ is Special:
-                moves = allowed(tables, found, here, places, thread, move)
+                moves = allowed(tables, found, places, thread, move, Witness(origin, tuple(tail)))
                 if not moves:
                     return None
                 move = moves[0]
+            tail.append((thread, 0))
             places[place], places[thread] = move
 
 
-def concrete_path(tables: Tables, found: Explored, broken: Broken) -> Path:
-    raise NotImplementedError
+def path_to(tables: Tables, found: Explored, witness: Witness, *, reduced: bool) -> Path:
+    """The whole way from the start to a witness.
+
+    Only stored states are known.  A reduced search stored representatives and no forced moves; so between each state
+    and the next, look for the move that leads to it, and keep account of which thread each renaming made of which.
+    """
+    again = _Reduced(tables, Explored(), None, never, first_only=False) if reduced else None
+    stored: list[State] = []
+    state = witness.stored
+    while state is not None:
+        stored.append(state)
+        state = found.seen[state]
+    stored.reverse()
+    names = list(range(tables.threads))  # who each thread of the representative is in the execution told
+    path: list[tuple[int, int]] = []
+    if again is not None and stored:
+        tail: list[tuple[int, int]] = []
+        places = array(tables.typecode, tables.initial())
+        again.run_on(places, None, tail)
+        path += tail
+        names = _after_renaming(again.symmetry, places, names)
+    for state, wanted in zip(stored, stored[1:], strict=False):
+        moves, names_after = _hop(tables, again, state, wanted, names)
+        path += [(names[thread], alternative) for thread, alternative in moves]
+        names = names_after
+    return (*path, *((names[thread], alternative) for thread, alternative in witness.tail))
+
+
+def _after_renaming(symmetry: Symmetry, places: array[int], names: list[int]) -> list[int]:
+    """Who is who in the representative of `places`, given who is who in it."""
+    twins = symmetry.representative(places)[1]
+    after = list(names)
+    for thread, twin in enumerate(twins):
+        after[twin] = names[thread]
+    return after
+
+
+def _hop(
+    tables: Tables, again: _Reduced | None, state: State, wanted: State, names: list[int]
+) -> tuple[list[tuple[int, int]], list[int]]:
+    places = array(tables.typecode, state)
+    for thread in range(tables.threads):
+        for alternative, (place, new, after, _) in enumerate(tables.following(thread, places)):
+            reached = places[:]
+            reached[place] = new
+            reached[thread] = after
+            tail = [(thread, alternative)]
+            if again is None:
+                if reached.tobytes() == wanted:
+                    return tail, names
+            elif again.run_on(reached, None, tail) == wanted:
+                return tail, _after_renaming(again.symmetry, reached, names)
+    msg = "a stored state cannot be reached again from the one before it"
+    raise AssertionError(msg)

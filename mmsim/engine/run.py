@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
-from mmsim.engine.search import Explored, Resting, rest
+from mmsim.engine.search import Explored, Resting, Witness, rest
 from mmsim.engine.tables import Fault, Outgrown, Special, Tables
 from mmsim.steps import KernelBug
 from mmsim.trace import Execution, TracedStep
@@ -86,7 +86,7 @@ class Run:
         """Judge the state as it is now, if nothing can move any more."""
         if self.fault is None and not self.able():
             found = Explored()
-            rest(self.tables, found, self.places.tobytes(), self.places, self.resting)
+            rest(self.tables, found, self.places, self.resting, Witness(None))
             if found.broken:
                 self.fault = found.broken[0].fault
         return self.fault

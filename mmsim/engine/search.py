@@ -16,13 +16,23 @@ from mmsim.engine.tables import Fault, Outgrown, Special, State, Tables
 STATES_BETWEEN_CHECKS = 2048
 
 
+Path = tuple[tuple[int, int], ...]
+"""(thread, alternative), one for each step."""
+
+
+@attrs.frozen
+class Witness:
+    """How to get somewhere: to a stored state, and from there by `tail`."""
+
+    stored: State | None
+    tail: Path = ()
+
+
 @attrs.frozen
 class Broken:
-    """A property broken by a move out of `state` (or in it, where `thread` is None)."""
+    """A property broken by the last move on the way to `witness`, or by being there."""
 
-    state: State
-    thread: int | None
-    alternative: int
+    witness: Witness
     fault: Fault
 
 
@@ -35,8 +45,8 @@ class Explored:
     transitions: int = 0
     depth: int = 0
     waiting: int = 0
-    quiescent: dict[tuple[int, ...], State] = attrs.field(factory=dict)
-    """Nodes of all threads where only silent ones could still move, with a state that shows it."""
+    quiescent: dict[tuple[int, ...], Witness] = attrs.field(factory=dict)
+    """Nodes of all threads where only silent ones could still move, with a way there."""
     broken: list[Broken] = attrs.field(factory=list)
     stopped: str | None = None
     passes: int = 1
@@ -110,7 +120,7 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
                     if move is None:
                         continue
                     if move.__class__ is Special:
-                        moves = allowed(tables, found, state, places, thread, move)
+                        moves = allowed(tables, found, places, thread, move, Witness(state))
                         transitions += len(move.alternatives)
                     else:
                         moves = (move,)
@@ -125,9 +135,9 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
                     places[place] = value
                     places[thread] = node
                 if group is loud and transitions == before:
-                    found.quiescent.setdefault(tuple(places[: tables.threads]), state)
+                    found.quiescent.setdefault(tuple(places[: tables.threads]), Witness(state))
             if transitions == before:
-                rest(tables, found, state, places, resting)
+                rest(tables, found, places, resting, Witness(state))
             found.transitions = transitions
         frontier = following
         found.depth += 1
@@ -135,7 +145,7 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
 
 
 def allowed(
-    tables: Tables, found: Explored, state: State, places: array[int], thread: int, special: Special
+    tables: Tables, found: Explored, places: array[int], thread: int, special: Special, here: Witness
 ) -> list[tuple[int, int]]:
     """The alternatives that break no property; the others are noted and not followed."""
     place, _ = tables.rows[thread][places[thread]]
@@ -149,11 +159,11 @@ def allowed(
         if fault is None:
             moves.append(move)
         else:
-            found.broken.append(Broken(state, thread, alternative, fault))
+            found.broken.append(Broken(Witness(here.stored, (*here.tail, (thread, alternative))), fault))
     return moves
 
 
-def rest(tables: Tables, found: Explored, state: State, places: array[int], resting: Resting | None) -> None:
+def rest(tables: Tables, found: Explored, places: array[int], resting: Resting | None, here: Witness) -> None:
     """Judge a state in which nothing can move: a deadlock, or an end at which the books must balance."""
     stuck = [
         t
@@ -165,8 +175,8 @@ def rest(tables: Tables, found: Explored, state: State, places: array[int], rest
         for t in stuck:
             step = tables.node(t, places[t]).step
             waits.append(f"{tables.machine.threads[t].name} waits in {step.word} {step.cell}" if step else "")
-        found.broken.append(Broken(state, None, 0, ("no deadlock", "; ".join(waits))))
+        found.broken.append(Broken(here, ("no deadlock", "; ".join(waits))))
     elif resting is not None:
         fault = resting(tables, places)
         if fault is not None:
-            found.broken.append(Broken(state, None, 0, fault))
+            found.broken.append(Broken(here, fault))

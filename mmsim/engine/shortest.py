@@ -10,11 +10,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 
-from mmsim.engine.search import Broken, Explored, Resting, allowed, rest
+from mmsim.engine.search import Broken, Explored, Path, Resting, Witness, allowed, rest
 from mmsim.engine.tables import Outgrown, Special, State, Tables
-
-Path = tuple[tuple[int, int], ...]
-"""(thread, alternative), one for each step."""
 
 BrokenOutcome = Callable[[tuple[int, ...]], "tuple[str, str] | None"]
 """Judges the nodes of all threads in a quiescent state."""
@@ -78,7 +75,7 @@ class _Shortest:
             if position == self.loud and not moved:
                 fault = self.broken_outcome(tuple(places[: tables.threads]))
                 if fault is not None:
-                    found.append(Broken(state, None, 0, fault))
+                    found.append(Broken(Witness(state), fault))
             place, row = tables.rows[thread][places[thread]]
             value, node = places[place], places[thread]
             move = row[value]
@@ -87,7 +84,7 @@ class _Shortest:
             moved = True
             if move.__class__ is Special:
                 moves = move.alternatives
-                good = allowed(tables, notes, state, places, thread, move)
+                good = allowed(tables, notes, places, thread, move, Witness(state))
             else:
                 moves = good = [move]
             for alternative, (new, after) in enumerate(moves):
@@ -101,9 +98,9 @@ class _Shortest:
         if self.loud == len(self.order) and not moved:
             fault = self.broken_outcome(tuple(places[: tables.threads]))
             if fault is not None:
-                found.append(Broken(state, None, 0, fault))
+                found.append(Broken(Witness(state), fault))
         if not moved:
-            rest(tables, notes, state, places, self.resting)
+            rest(tables, notes, places, self.resting, Witness(state))
         found.extend(notes.broken)
 
     def best(
@@ -113,16 +110,16 @@ class _Shortest:
 
         A property broken *in* a state needs one step less than one broken by a move out of it.
         """
-        candidates = [b for b in found if b.thread is None] or found
-        wanted = {broken.state for broken in candidates}
-        useful: list[set[State]] = [wanted]
+        candidates = [broken for broken in found if not broken.witness.tail] or found
+        wanted = {broken.witness.stored for broken in candidates}
+        useful: list[set[State | None]] = [wanted]
         for level in reversed(reached[1:]):
-            useful.append({before for state in useful[-1] for before, _, _ in level[state]})
+            useful.append({before for state, ways in level.items() if state in useful[-1] for before, _, _ in ways})
         useful.reverse()
         # (state, last thread) -> (switches, path)
-        costs: dict[State, dict[int, tuple[int, Path]]] = {next(iter(reached[0])): {-1: (0, ())}}
+        costs: dict[State | None, dict[int, tuple[int, Path]]] = {next(iter(reached[0])): {-1: (0, ())}}
         for level, keep in zip(reached[1:], useful[1:], strict=True):
-            after: dict[State, dict[int, tuple[int, Path]]] = {}
+            after: dict[State | None, dict[int, tuple[int, Path]]] = {}
             for state in level:
                 if state not in keep:
                     continue
@@ -135,11 +132,9 @@ class _Shortest:
             costs = after
         answers = []
         for broken in candidates:
-            for last, (switches, path) in costs[broken.state].items():
-                if broken.thread is None:
-                    answers.append((switches, path, broken.fault))
-                else:
-                    cost = switches + (last not in (-1, broken.thread))
-                    answers.append((cost, (*path, (broken.thread, broken.alternative)), broken.fault))
+            tail = broken.witness.tail
+            for last, (switches, path) in costs[broken.witness.stored].items():
+                cost = switches + bool(tail and last not in (-1, tail[0][0]))
+                answers.append((cost, (*path, *tail), broken.fault))
         _, path, fault = min(answers, key=lambda answer: answer[0])
         return path, fault

@@ -126,6 +126,7 @@ class Tables:
         self._numbers: dict[Place, dict[Hashable, int]] = {}
         self.footprint: dict[tuple[int, int], set[Place]] = {}  # (thread, node) -> places its property looks at
         self._watching = 0
+        self.symmetric = True  # until two copies turn out to differ
         self.lay_out()
 
     # ---- layout

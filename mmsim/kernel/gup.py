@@ -36,7 +36,7 @@ async def get_user_pages(k: Kernel, mm: Mm, address: int, count: int, *, write: 
         while len(pages) < count:
             at = address + len(pages) * PAGE_SIZE
             vma = find_vma(vmas, at)
-            allowed = vma is not None and bool(vma.flags & (VM_WRITE if write else VM_READ | VM_WRITE))
+            allowed = vma is not None and bool(vma.flags & (VM_WRITE if write else VM_READ))
             page = await follow_page_pte(k, mm, at, write=write) if allowed else None
             if page is not None:
                 pages.append(page)

@@ -11,6 +11,7 @@ Not modelled: reclaim, the buddy allocator and running out of memory, because no
 from __future__ import annotations
 
 from mmsim.kernel.types import POISON, AddressSpace, Kernel, Page
+from mmsim.steps import KernelBug
 
 ONE_REFERENCE = 1
 
@@ -34,7 +35,15 @@ async def put_page(k: Kernel, page: Page) -> None:
     """Give back a reference; the last one frees the page.  Safe in any context: atomics only."""
     if await page.refcount.dec_and_test():
         for word in k.words:
-            await page.word(word).store(POISON)
+            await page.word(word).update(poisoned)
+
+
+def poisoned(old: bytes) -> bytes:
+    """A word of a page that is freed.  A bug if it is free already: somebody got his reference from nowhere."""
+    if old == POISON:
+        msg = "a page is freed that is free already"
+        raise KernelBug(msg)
+    return POISON
 
 
 async def add_to_page_cache(page: Page, mapping: AddressSpace, index: int) -> None:
@@ -42,3 +51,9 @@ async def add_to_page_cache(page: Page, mapping: AddressSpace, index: int) -> No
     await page.mapping.store(mapping)
     await page.index.store(index)
     await mapping.slot(index).store(page)
+
+
+async def delete_from_page_cache(page: Page, mapping: AddressSpace, index: int) -> None:
+    """Undo add_to_page_cache(): the cache's reference is the caller's again, who holds the page's lock."""
+    await page.mapping.store(None)
+    await mapping.slot(index).store(None)

@@ -10,7 +10,7 @@ import difflib
 import attrs
 
 from mmsim.errors import UserError
-from mmsim.syscalls import F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE
+from mmsim.syscalls import F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, PAGE_SIZE
 
 SEALS_OF_3_17 = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
 
@@ -27,6 +27,11 @@ class Release:
     high_bits_are_einval: bool = True
     """F_ADD_SEALS refuses arguments beyond 32 bits (until 6.3)."""
     known_seals: int = SEALS_OF_3_17
+    write_chunk: int = PAGE_SIZE
+    """How much of a write is held against F_SEAL_GROW at once: a page, or on 6.12 the largest folio there could be.
+
+    Later releases go by a page again unless shmem_enabled allows huge pages, which by default it does not.
+    """
     rechecks_any_difference: bool = False
     """memfd_tag_pins tags a page whose counts differ by anything but one (v5.17 and later), not only by more."""
 
@@ -38,7 +43,14 @@ RELEASES = (
     Release("v5.10"),
     Release("v6.1", rechecks_any_difference=True),
     Release("v6.7", counts_maywrite=True, sealed_maps_read_only=True, high_bits_are_einval=False, rechecks_any_difference=True),
-    Release("v6.12", counts_maywrite=True, sealed_maps_read_only=True, high_bits_are_einval=False, rechecks_any_difference=True),
+    Release(
+        "v6.12",
+        counts_maywrite=True,
+        sealed_maps_read_only=True,
+        high_bits_are_einval=False,
+        write_chunk=2 << 20,
+        rechecks_any_difference=True,
+    ),
     Release("v6.18", counts_maywrite=True, sealed_maps_read_only=True, high_bits_are_einval=False, rechecks_any_difference=True),
 )
 

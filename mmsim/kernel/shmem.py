@@ -9,26 +9,26 @@ fallocate and punching holes, which come with the scenarios about them.
 from __future__ import annotations
 
 from mmsim.kernel.filemap import find_get_page
-from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
+from mmsim.kernel.page_alloc import alloc_page, delete_from_page_cache, get_page, put_page
 from mmsim.kernel.truncate import truncate_pagecache
 from mmsim.kernel.types import Inode, Kernel, Page, patched
 from mmsim.syscalls import EPERM, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, PAGE_SIZE
 
 
-async def shmem_getpage(k: Kernel, inode: Inode, index: int) -> Page:
-    """The file's page `index` with a reference, allocated where there was a hole."""
+async def shmem_getpage(k: Kernel, inode: Inode, index: int) -> tuple[Page, bool]:
+    """The file's page `index` with a reference, allocated where there was a hole; whether it was."""
     mapping = inode.mapping
     while True:
         page = await find_get_page(k, mapping, index)
         if page is not None:
-            return page
+            return page, False
         page = await alloc_page(k)
         await page.mapping.store(mapping)
         await page.index.store(index)
         # Both references before the page can be seen: whoever finds it in the slot may drop "its" own at once.
         await get_page(page)
         if await mapping.slot(index).cmpxchg(None, page):
-            return page
+            return page, True
         await put_page(k, page)
         await put_page(k, page)
 
@@ -38,11 +38,17 @@ async def shmem_fault(k: Kernel, inode: Inode, index: int) -> Page | None:
     while True:
         if index * PAGE_SIZE >= await inode.i_size.load():
             return None
-        page = await shmem_getpage(k, inode, index)
+        page, alloced = await shmem_getpage(k, inode, index)
         await page.lock.acquire()
         # Truncation removes a page under its lock: one still attached cannot go before the caller unlocks it.
-        if await page.mapping.load() is inode.mapping:
+        attached = await page.mapping.load() is inode.mapping
+        # Truncation may be over and done with: nobody would ever remove a page that is made beyond the end.
+        beyond = attached and index * PAGE_SIZE >= await inode.i_size.load()
+        if attached and not beyond:
             return page
+        if beyond and alloced:
+            await delete_from_page_cache(page, inode.mapping, index)
+            await put_page(k, page)
         await page.lock.release()
         await put_page(k, page)
 
@@ -64,10 +70,12 @@ async def generic_perform_write(k: Kernel, inode: Inode, position: int, data: by
         while written < len(data):
             index, start = divmod(position + written, PAGE_SIZE)
             chunk = data[written : written + PAGE_SIZE - start]
-            error = await shmem_write_begin(inode, position + written + len(chunk))
+            # What is judged at once may be more than what is copied at once: the largest folio there could be.
+            limit = k.release.write_chunk - (position + written) % k.release.write_chunk
+            error = await shmem_write_begin(inode, position + min(written + limit, len(data)))
             if error:
                 return written or error
-            page = await shmem_getpage(k, inode, index)
+            page, _ = await shmem_getpage(k, inode, index)
             await write_page(k, page, start, chunk)
             written += len(chunk)
             # The size grows only after the data is there: a reader must never see the hole that was.

@@ -89,9 +89,10 @@ class SimSyscalls(Named):
         file = await self._file(fd)
         if file is None:
             return -EBADF
-        position = await file.f_pos.load()
-        data = await generic_file_read(self.k, file.inode, position, length)
-        await file.f_pos.store(position + len(data))
+        async with file.f_pos_lock:
+            position = await file.f_pos.load()
+            data = await generic_file_read(self.k, file.inode, position, length)
+            await file.f_pos.store(position + len(data))
         return data
 
     async def pwrite(self, fd: int, data: bytes, offset: int = 0) -> int:
@@ -104,13 +105,16 @@ class SimSyscalls(Named):
         file = await self._file(fd)
         if file is None:
             return -EBADF
-        position = await file.f_pos.load()
-        written = await generic_perform_write(self.k, file.inode, position, data)
-        if written > 0:
-            await file.f_pos.store(position + written)
+        async with file.f_pos_lock:
+            position = await file.f_pos.load()
+            written = await generic_perform_write(self.k, file.inode, position, data)
+            if written > 0:
+                await file.f_pos.store(position + written)
         return written
 
     async def mmap(self, fd: int, prot: int, flags: int, length: int = PAGE_SIZE, offset: int = 0) -> int:
+        if offset % PAGE_SIZE:
+            return -EINVAL  # before the descriptor is looked at, in the architecture's sys_mmap()
         file = await self._file(fd)
         return -EBADF if file is None else await do_mmap(self.k, file, prot, flags, length, offset)
 

@@ -10,7 +10,7 @@ a file's content depends on them.
 from __future__ import annotations
 
 from mmsim.kernel.memory_zap import zap_page
-from mmsim.kernel.page_alloc import put_page
+from mmsim.kernel.page_alloc import delete_from_page_cache, put_page
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.types import AddressSpace, Kernel, patched
 from mmsim.syscalls import PAGE_SIZE
@@ -41,12 +41,15 @@ async def truncate_pagecache(k: Kernel, mapping: AddressSpace, size: int, old_si
         if page is None:
             continue
         async with page.lock:
-            # A fault may have mapped it again before it could be locked; nobody maps it once it is detached.
-            if await page.mapcount.load():
-                await unmap_mapping_page(k, mapping, index)
-            await page.mapping.store(None)
-            await mapping.slot(index).store(None)
-        await put_page(k, page)
+            # A fault that came too late may have taken it out of the cache itself.
+            attached = await page.mapping.load() is mapping
+            if attached:
+                # A fault may have mapped it again before it could be locked; nobody maps it once it is detached.
+                if await page.mapcount.load():
+                    await unmap_mapping_page(k, mapping, index)
+                await delete_from_page_cache(page, mapping, index)
+        if attached:
+            await put_page(k, page)
     if size % PAGE_SIZE:
         page = await mapping.slot(keep - 1).load()
         if page is not None:

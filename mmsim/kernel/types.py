@@ -73,6 +73,7 @@ class File(Handle):
         super().__init__(world, name)
         self.inode = world.handle(Inode, f"{name}.inode")
         self.f_pos: Cell[int] = self.cell("f_pos", 0)
+        self.f_pos_lock = world.lock(Mutex, f"{name}.f_pos_lock")
 
 
 @attrs.frozen

@@ -292,13 +292,20 @@ class Maker:
 
 
 def make(
-    pick: Pick, *, threads: int = 3, steps: int = 4, retries: bool = True, copies: bool = False, judges: bool = True
+    pick: Pick,
+    *,
+    threads: int = 3,
+    steps: int = 4,
+    retries: bool = True,
+    copies: bool = False,
+    judges: bool = True,
+    devices: bool = True,
 ) -> Program:
     """A random program of 2 to `threads` threads of up to `steps` steps."""
     cells = 2 + pick(3)
     maker = Maker(pick, cells=cells, locks=2, retries=retries)
     bodies = tuple(maker.body(steps, 2) for _ in range(2 + pick(threads - 1)))
-    silent = tuple(number for number in range(len(bodies)) if pick(4) == 0)
+    silent = tuple(number for number in range(len(bodies)) if devices and pick(4) == 0)
     if len(silent) == len(bodies):
         silent = silent[1:]
     made: list[tuple[Any, ...]] = []
@@ -327,3 +334,29 @@ def seeded(seed: int | str, **sizes: Any) -> Program:
     """The program of that seed."""
     rng = random.Random(seed)
     return make(rng.randrange, **sizes)
+
+
+# ---- toys by hand
+
+
+def thread(function: Callable[..., Any], *arguments: Any, name: str = "", **kind: Any) -> Thread:
+    """A thread of a plain coroutine function; one that closes over nothing, so that its local state can be told."""
+    return Thread(name or function.__name__, lambda: function(*arguments), **kind)
+
+
+def toy(*threads: Thread, merge: bool = True, **properties: Any) -> Tables:
+    """Tables of a machine with these threads and nothing else."""
+    return Tables(Machine(World(), threads), merge=merge, **properties)
+
+
+def told(tables: Tables, found: Explored) -> set[tuple[Any, ...]]:
+    """The outcomes, as what each thread returned, without the names."""
+    return {tuple(value for _, value in outcome(tables, nodes)) for nodes in found.quiescent}
+
+
+MODEST = 3000
+
+
+def modest(found: Explored) -> str | None:
+    """A bound that keeps a test short."""
+    return "too big for a test" if found.states > MODEST else None

@@ -1,18 +1,35 @@
 """One thread run alone on a freshly booted machine, every always-on property judged at every step and at the end.
 
 Whatever else there is (children, devices) moves only while the thread cannot.  So the answers are those of a program
-that nobody disturbs, which the tables of a real kernel can be held against.
+that nobody disturbs, which the tables of a real kernel can be held against.  The driver is written out here, and knows
+nothing of the engine.
 """
 
 from __future__ import annotations
 
-from mmsim.check import Test
-from mmsim.check.run import tables_of
-from mmsim.engine.run import Run
+from mmsim.check.properties import AlwaysOn
 from mmsim.kernel.releases import release_named
+from mmsim.machine import boot
 from mmsim.scenario import Scenario
 from mmsim.strategies import wait_for_pins
 from mmsim.syscalls import MFD_ALLOW_SEALING, fill
+
+
+class Values(dict):
+    """The cells' values; what was never written holds what it starts with."""
+
+    def __missing__(self, cell):
+        return cell.initial
+
+
+class AtRest:
+    """As much of the engine's tables as judging an end takes."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def view(self, _places):
+        return self.values
 
 
 async def nothing(sys):
@@ -21,15 +38,42 @@ async def nothing(sys):
 
 def outcomes(thread, *, release="v3.17", strategy=wait_for_pins, children=(), devices=(), words=1):
     """What the thread and its children returned."""
-    scenario = Scenario(
-        setup=nothing, threads=(thread,), children=children, devices=devices, words_per_page=words
-    )
-    tables, properties = tables_of(Test("alone", scenario, strategy, release_named(release)))
-    run = Run(tables, properties.resting)
-    while able := run.able():
-        run.step(able[0])
-    assert run.end() is None
-    return dict(run.outcome())
+    scenario = Scenario(setup=nothing, threads=(thread,), children=children, devices=devices, words_per_page=words)
+    booted = boot(scenario, strategy, release_named(release))
+    properties = AlwaysOn(booted.world)
+    values = Values(booted.initial)
+    running = {each.name: each.start() for each in booted.threads}
+    pending = dict.fromkeys(running)
+    told = {}
+
+    def resume(name, result):
+        try:
+            pending[name] = running[name].send(result)
+        except StopIteration as end:
+            told[name] = end.value
+            del pending[name]
+
+    for name in running:
+        resume(name, None)
+    while True:
+        for name, step in pending.items():
+            if moves := step.alternatives(values[step.cell] if step.cell else None):
+                break
+        else:
+            break
+        new, result = moves[0]
+        if step.cell is not None:
+            before = Values(values)
+            values[step.cell] = new
+            if new != before[step.cell] and properties.watched(step.cell):
+                assert properties.judge(before, values, step) is None
+        resume(name, result)
+    stuck = {each.name for each in booted.threads if not each.silent} - set(told)
+    assert not stuck, {name: pending[name] for name in stuck}
+    assert properties.resting(AtRest(values), None) is None
+    for coroutine in running.values():
+        coroutine.close()
+    return told
 
 
 def alone(thread, **how):

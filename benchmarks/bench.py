@@ -47,7 +47,7 @@ class Budget(NamedTuple):
     catalogue_seconds: float  # for all of them
 
 
-FULL = Budget((1, 2, 3), 5, 60, 60, 20, 300)
+FULL = Budget((1, 2, 3), 5, 100, 60, 20, 150)
 QUICK = Budget((1, 2), 2, 5, 5, 1.5, 12)
 
 
@@ -296,7 +296,7 @@ class Tested(NamedTuple):
     seconds: float
     scenario: str
     strategy: str
-    count: Count
+    said: Count
 
 
 class Space(NamedTuple):
@@ -314,6 +314,8 @@ def spaces(budget: Budget, folder: Path, pairs: list[Pair], *, spin: bool) -> li
     """States and transitions, reduced and not, of both."""
     found = []
     for pair in pairs:
+        if pair.n > 2 and pair.strategy != "wait_for_pins":
+            continue  # minutes, and nothing in it that the proof does not show
         file = str(scenario_for(pair.n, folder))
         _, whole = mmsim_check(file, pair.strategy, folder, budget.whole_seconds, "--unreduced")
         spin_reduced = spin_whole = None
@@ -522,7 +524,7 @@ def print_catalogue(told: list[Tested], left: int) -> None:
     print("4. Every scenario of the catalogue under every strategy, from the shell (goal: 0.6 s each)\n")
     slowest = sorted(told, reverse=True, key=lambda one: one.seconds)
     rows = [
-        (f"{one.scenario} {one.strategy}", seconds_text(one.seconds), one.count.verdict, one.count.text())
+        (f"{one.scenario} {one.strategy}", seconds_text(one.seconds), one.said.verdict, one.said.text())
         for one in slowest[:8]
     ]
     table(("slowest", "wall time", "verdict", "states / transitions"), rows)

@@ -5,6 +5,10 @@ steps of P (Godefroid, Partial-Order Methods, 1996, chapter 4).  Then exploring 
 execution is equivalent, up to swapping independent neighbours, to one that starts with a move of P.  A step that a
 property watches counts as reading every place the property looked at, so what properties can see is never reordered.
 
+A device may stop for ever, and what the others do then is an outcome too.  So for each set of devices that stand still
+the exploration must be persistent in the machine without them: a persistent set must have a mover that is no device,
+or be a single device whose next step conflicts with nothing that anybody may ever do, asleep or behind a lock.
+
 Where a single thread with a single move is persistent, the move is made at once and the state in between is not even
 stored; on a state reached that way everything is explored again as usual, so no thread is ignored for ever: a stored
 state is expanded in full unless some move of its persistent set leads to a state not yet seen (the proviso of
@@ -16,9 +20,11 @@ taught nothing counts.
 
 from __future__ import annotations
 
+import random
 from array import array
 
 from mmsim.engine.futures import Footprint, Futures, barrier
+from mmsim.engine.run import Run
 from mmsim.engine.search import (
     STATES_BETWEEN_CHECKS,
     Explored,
@@ -32,6 +38,7 @@ from mmsim.engine.search import (
 )
 from mmsim.engine.symmetry import Symmetry
 from mmsim.engine.tables import Outgrown, Special, State, Tables
+from mmsim.engine.walks import uniform, walk
 
 Threads = tuple[int, ...]
 
@@ -44,17 +51,16 @@ class Persistent:
         self.futures = Futures(tables)
         self._known: dict[tuple[bytes, int], Threads] = {}
         self._clash: dict[tuple[int, int, int, int], bool] = {}
+        self.silent = frozenset(t for t, thread in enumerate(tables.machine.threads) if thread.silent)
 
-    def of(self, places: array[int], able: Threads) -> Threads:
-        """The smallest persistent set found, as the threads in it that can move; `able` if there is no smaller."""
+    def of(self, places: array[int], able: int) -> Threads:
+        """The smallest persistent set found, as the threads in it that can move (`able` is a mask of those that can)."""
         nodes = places[: self.tables.threads]
-        mask = 0
-        for thread in able:
-            mask |= 1 << thread
-        key = (nodes.tobytes(), mask)
+        key = (nodes.tobytes(), able)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = self._find(nodes, able)
+            movers = tuple(thread for thread in range(self.tables.threads) if able >> thread & 1)
+            known = self._known[key] = self._find(nodes, movers)
         return known
 
     def _find(self, nodes: array[int], able: Threads) -> Threads:
@@ -63,12 +69,14 @@ class Persistent:
             against = [other for other in range(self.tables.threads) if self._clashes(first, other, nodes)]
             if not against:
                 return (first,)
-            if not any(other in able for other in against):
+            if first not in self.silent and not any(other in able for other in against):
                 awake = self._awake(self._outside({first}, nodes), nodes, able)
                 if not any(other in awake for other in against):
                     return (first,)
         best = able
         for first in able:
+            if first in self.silent:
+                continue
             moving = tuple(thread for thread in self._close(first, nodes, able) if thread in able)
             if len(moving) < len(best):
                 best = moving
@@ -79,7 +87,7 @@ class Persistent:
         key = (one, nodes[one], other, nodes[other])
         known = self._clash.get(key)
         if known is None:
-            behind = barrier(self.tables.node(one, nodes[one]).held)
+            behind = barrier(() if one in self.silent else self.tables.node(one, nodes[one]).held)
             future = self.futures.of(other, nodes[other], behind)
             known = one != other and bool(self.futures.pending(one, nodes[one]).clashes(future))
             self._clash[key] = known
@@ -133,9 +141,14 @@ def explore_reduced(
 ) -> Explored:
     """All verdicts and outcomes, from representatives only.  With `first_only`, ends at the first broken property."""
     passes = 0
+    try:
+        rehearse(tables)
+    except KeyboardInterrupt:
+        return Explored(stopped="interrupted")
     while True:
         found = Explored()
         found.passes = passes = passes + 1
+        search = None
         try:
             news = tables.news
             search = _Reduced(tables, found, resting, stop, first_only=first_only)
@@ -150,6 +163,25 @@ def explore_reduced(
             return found
 
 
+QUIET_WALKS = 12
+"""So many random walks in a row must teach nothing before the first pass begins."""
+WALKS = 400
+
+
+def rehearse(tables: Tables) -> None:
+    """Learn most of the automata along random walks, so that few passes of the search are spent on learning."""
+    rng = random.Random(0)
+    run = Run(tables)
+    quiet = 0
+    for _ in range(WALKS):
+        news = tables.news
+        run.restart()
+        walk(run, uniform, rng, most=2000)
+        quiet = quiet + 1 if tables.news == news else 0
+        if quiet == QUIET_WALKS:
+            break
+
+
 class _Reduced:
     def __init__(
         self, tables: Tables, found: Explored, resting: Resting | None, stop: Stop, *, first_only: bool
@@ -161,13 +193,11 @@ class _Reduced:
         self.first_only = first_only
         self.persistent = Persistent(tables)
         self.symmetry = Symmetry(tables)
-        self.loud = [t for t, thread in enumerate(tables.machine.threads) if not thread.silent]
+        self.loud = sum(1 << t for t, thread in enumerate(tables.machine.threads) if not thread.silent)
 
     def explore(self) -> None:
         found, tables = self.found, self.tables
         start = self.run_on(array(tables.typecode, tables.initial()), None, [])
-        if start is None:
-            return
         frontier = [start]
         found.seen[start] = None
         check = 0
@@ -189,20 +219,16 @@ class _Reduced:
     def expand(self, state: State, following: list[State]) -> None:
         """Follow the persistent set; where that leads to nothing new, follow everybody."""
         places = array(self.tables.typecode, state)
-        able = self.able(places)
-        chosen = self.persistent.of(places, able)
-        fresh = self.move(state, places, chosen, following)
-        if not fresh and len(chosen) < len(able):
-            self.move(state, places, tuple(t for t in able if t not in chosen), following)
-
-    def able(self, places: array[int]) -> Threads:
-        """The threads that can move."""
-        able = []
+        able = 0
         for thread, rows in enumerate(self.tables.rows):
             place, row = rows[places[thread]]
             if row[places[place]] is not None:
-                able.append(thread)
-        return tuple(able)
+                able |= 1 << thread
+        chosen = self.persistent.of(places, able)
+        fresh = self.move(state, places, chosen, following)
+        if not fresh:
+            others = tuple(t for t in range(self.tables.threads) if able >> t & 1 and t not in chosen)
+            self.move(state, places, others, following)
 
     def move(self, state: State, places: array[int], threads: Threads, following: list[State]) -> bool:
         """Make every move of these threads; whether one of them led to a state not seen before."""
@@ -223,46 +249,60 @@ class _Reduced:
                 reached[place] = new
                 reached[thread] = after
                 stored = self.run_on(reached, state, [(thread, alternative)])
-                if stored is not None and stored not in found.seen:
+                if stored not in found.seen:
                     found.seen[stored] = state
                     following.append(stored)
                     fresh = True
         return fresh
 
-    def run_on(self, places: array[int], origin: State | None, tail: list[tuple[int, int]]) -> State | None:
-        """Make forced moves in place as long as there are any, noting them in `tail`.
-
-        The representative of the state to store, or None where a property broke.
-        """
+    def run_on(self, places: array[int], origin: State | None, tail: list[tuple[int, int]]) -> State:
+        """Make forced moves in place as long as there are any, noting them in `tail`; the representative to store."""
         tables, found = self.tables, self.found
+        rows = tables.rows
+        persistent = self.persistent
         passed: set[bytes] = set()
+        pending = [row[places[thread]] for thread, row in enumerate(rows)]
+        able = 0
+        for thread, (place, row) in enumerate(pending):
+            if row[places[place]] is not None:
+                able |= 1 << thread
+        count = tables.threads
         while True:
-            able = self.able(places)
-            if not any(thread in able for thread in self.loud):
-                nodes = tuple(places[: tables.threads])
+            if not able & self.loud:
+                nodes = tuple(places[:count])
                 if nodes not in found.quiescent:
                     found.quiescent[nodes] = Witness(origin, tuple(tail))
             if not able:
                 rest(tables, found, places, self.resting, Witness(origin, tuple(tail)))
-                return self.symmetry.canonical(places)
-            chosen = self.persistent.of(places, able)
-            if len(chosen) > 1:
-                return self.symmetry.canonical(places)
-            thread = chosen[0]
-            place, row = tables.rows[thread][places[thread]]
-            move = row[places[place]]
+                break
             here = places.tobytes()
-            if here in passed or (move.__class__ is Special and len(move.alternatives) > 1):
-                return self.symmetry.canonical(places)
+            chosen = persistent.of(places, able)
+            if len(chosen) > 1 or here in passed:
+                break
             passed.add(here)
-            found.transitions += 1
+            thread = chosen[0]
+            changed, row = pending[thread]
+            move = row[places[changed]]
             if move.__class__ is Special:
+                if len(move.alternatives) > 1:
+                    break
+                found.transitions += 1
                 moves = allowed(tables, found, places, thread, move, Witness(origin, tuple(tail)))
                 if not moves:
-                    return None
+                    break  # what the others do while this step is not made remains to be seen
                 move = moves[0]
+            else:
+                found.transitions += 1
             tail.append((thread, 0))
-            places[place], places[thread] = move
+            places[changed], places[thread] = move
+            pending[thread] = rows[thread][places[thread]]
+            for other, (place, row) in enumerate(pending):
+                if place == changed or other == thread:
+                    if row[places[place]] is None:
+                        able &= ~(1 << other)
+                    else:
+                        able |= 1 << other
+        return self.symmetry.canonical(places)
 
 
 def path_to(tables: Tables, found: Explored, witness: Witness, *, reduced: bool) -> Path:

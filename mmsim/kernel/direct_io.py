@@ -74,9 +74,10 @@ async def bio_endio(k: Kernel, device: BlockDevice, request: Request) -> None:
             await page.flags.test_and_set(PG_DIRTY)
         await k.strategy.unpin(k, page, request.data is not None)
     length = len(request.data) if request.data is not None else len(request.pages) * PAGE_SIZE
-    await device.queue.update(first_done)
     await request.process.reqs_active.dec()
     await request.io.result.store(length)
+    # Only now: what is judged at the moment of completion (mmsim.check.properties) is looked up in the queue.
+    await device.queue.update(first_done)
 
 
 async def dma_to_memory(k: Kernel, pages: tuple[Page, ...], data: bytes) -> None:

@@ -1,5 +1,6 @@
 """The reduction against the search it must agree with, on random programs."""
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 

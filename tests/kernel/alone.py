@@ -7,15 +7,17 @@ nothing of the engine.
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmsim.check.properties import AlwaysOn
 from mmsim.kernel.releases import release_named
 from mmsim.machine import boot
 from mmsim.scenario import Scenario
-from mmsim.strategies import wait_for_pins
+from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import MFD_ALLOW_SEALING, fill
 
 
-class Values(dict):
+class Values(dict[Any, Any]):
     """The cells' values; what was never written holds what it starts with."""
 
     def __missing__(self, cell):
@@ -33,6 +35,14 @@ class AtRest:
 
 
 async def nothing(sys):
+    return None
+
+
+def movable(pending, values):
+    """The first that can move: its name, its step, and what the step does; None if all wait."""
+    for name, step in pending.items():
+        if moves := step.alternatives(values[step.cell] if step.cell else None):
+            return name, step, moves[0]
     return None
 
 
@@ -55,19 +65,15 @@ def outcomes(thread, *, release="v3.17", strategy=wait_for_pins, children=(), de
 
     for name in running:
         resume(name, None)
-    while True:
-        for name, step in pending.items():
-            if moves := step.alternatives(values[step.cell] if step.cell else None):
-                break
-        else:
-            break
-        new, result = moves[0]
+
+    while chosen := movable(pending, values):
+        ready, step, (new, result) = chosen
         if step.cell is not None:
             before = Values(values)
             values[step.cell] = new
             if new != before[step.cell] and properties.watched(step.cell):
                 assert properties.judge(before, values, step) is None
-        resume(name, result)
+        resume(ready, result)
     stuck = {each.name for each in booted.threads if not each.silent} - set(told)
     assert not stuck, {name: pending[name] for name in stuck}
     assert properties.resting(AtRest(values), None) is None

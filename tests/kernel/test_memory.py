@@ -202,9 +202,21 @@ def test_direct_io_brings_and_takes_content(words, strategy):
         both = await sys.wait_for(await sys.submit_direct_read(DISK, window, fill(b"late", 2)))
         part = await sys.wait_for(await sys.submit_direct_read(DISK, window + PAGE_SIZE, fill(b"part")[:2048]))
         file = await sys.pread(fd, 2 * PAGE_SIZE)
-        return out, taken == fill(b"orig"), both, part, file == fill(b"late") + fill(b"part")[:2048] + fill(b"late")[2048:]
+        return (
+            out,
+            taken == fill(b"orig"),
+            both,
+            part,
+            file == fill(b"late") + fill(b"part")[:2048] + fill(b"late")[2048:],
+        )
 
-    assert alone(caller, devices=(DISK,), words=words, strategy=strategy) == (PAGE_SIZE, True, 2 * PAGE_SIZE, 2048, True)
+    assert alone(caller, devices=(DISK,), words=words, strategy=strategy) == (
+        PAGE_SIZE,
+        True,
+        2 * PAGE_SIZE,
+        2048,
+        True,
+    )
 
 
 @BY_NAME

@@ -1,4 +1,4 @@
-"""A mutant: a kernel path or a strategy with one mistake in it, and the small scene in which the checker must see it."""
+"""A mutant: a kernel path or a strategy with one mistake, and the small scene in which the checker must see it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mmsim.check import Bounds, Test, check
 from mmsim.kernel.releases import release_named
 from mmsim.kernel.strategy import Strategy
 from mmsim.scenario import Scenario
-from mmsim.strategies import wait_for_pins
+from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.verdict import Holds, Undecided, Violated
 
 ENOUGH = Bounds(max_states=20_000, max_seconds=30)

@@ -8,14 +8,16 @@ from mmsim.cells import SpinLock
 from mmsim.check.properties import AGREE, COUNT, LEAK, SEALED, SIZE
 from mmsim.kernel.direct_io import dma_to_memory, first_done
 from mmsim.kernel.filemap import find_get_page
-from mmsim.kernel.memory_zap import zap_page, zap_pte_range
 from mmsim.kernel.memfd import memfd_add_seals, memfd_tag_pins
+from mmsim.kernel.memory_zap import zap_page, zap_pte_range
 from mmsim.kernel.mmap import linked, unlink_file_vma
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.shmem import generic_perform_write, shmem_getpage, write_page
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.steps import sleep
-from mmsim.strategies import delayed_unmap, sealing_v2, wait_for_pins
+from mmsim.strategies.delayed_unmap import delayed_unmap
+from mmsim.strategies.sealing_v2 import sealing_v2
+from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import EPERM, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, PAGE_SIZE
 from tests.mutants import scenes
 from tests.mutants.judged import Mutant, each
@@ -246,7 +248,7 @@ async def complete(k, device, request):
 
 async def complete_then_write(k, device, request):
     for page in request.pages:
-        await k.strategy.unpin(k, page, True)
+        await k.strategy.unpin(k, page, request.data is not None)
     await complete(k, device, request)
     await dma_to_memory(k, request.pages, request.data)
 
@@ -255,13 +257,13 @@ async def wake_then_write(k, device, request):
     await complete(k, device, request)
     await dma_to_memory(k, request.pages, request.data)
     for page in request.pages:
-        await k.strategy.unpin(k, page, True)
+        await k.strategy.unpin(k, page, request.data is not None)
 
 
 async def write_and_wake_nobody(k, device, request):
     await dma_to_memory(k, request.pages, request.data)
     for page in request.pages:
-        await k.strategy.unpin(k, page, True)
+        await k.strategy.unpin(k, page, request.data is not None)
     await device.queue.update(first_done)
 
 
@@ -459,9 +461,7 @@ MUTANTS = [
     ),
     Mutant(
         "write does not lock the position",
-        scene(
-            scenes.empty, scenes.appends_one, scenes.appends_two, always=(scenes.no_write_overwrites_another,)
-        ),
+        scene(scenes.empty, scenes.appends_one, scenes.appends_two, always=(scenes.no_write_overwrites_another,)),
         "no_write_overwrites_another",
         (("kernel.syscalls", "SimSyscalls.write", write_without_f_pos_lock),),
     ),

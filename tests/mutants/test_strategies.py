@@ -1,4 +1,4 @@
-"""Mistakes in the designs themselves, each of which the checker must find; and that every property is broken by some."""
+"""Mistakes in the designs, each of which the checker must find; and that every property is broken by some."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.shmem import write_page
 from mmsim.kernel.strategy import mapping_deny_writable
 from mmsim.kernel.truncate import unmap_mapping_page
-from mmsim.strategies import delayed_unmap, sealing_v2, wait_for_pins
-from mmsim.strategies.delayed_unmap import one_more, owed_drops, settle, write_pins
+from mmsim.strategies.delayed_unmap import delayed_unmap, one_more, owed_drops, settle, write_pins
+from mmsim.strategies.sealing_v2 import sealing_v2
+from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import EBUSY, EPERM, F_SEAL_WRITE, PAGE_SIZE
 from tests.mutants import scenes, test_paths
 from tests.mutants.judged import Mutant, each

@@ -99,6 +99,7 @@ active [N] proctype user()
 	KNOWN;					/* load     i_pages[0] */
 	lock(pg_locked);			/* lock     PG_locked */
 	KNOWN;					/* load     mapping */
+	KNOWN;					/* load     i_size */
 	lock(ptl);				/* lock     page_table_lock	do_set_pte */
 	!pte;					/* load     pte */
 	mapcount++;				/* inc      _mapcount */
@@ -154,9 +155,9 @@ end_silent:
 		};
 		pg_dirty = 1;			/* test_and_set flags */
 		refcount--;			/* dec_and_test _refcount	put_page */
-		queue[_pid - N] = 0;		/* update   queue */
 		reqs_active[_pid - N]--;	/* dec      reqs_active */
-		result = 1			/* store    result */
+		result = 1;			/* store    result */
+		queue[_pid - N] = 0		/* update   queue */
 	od
 }
 

@@ -38,7 +38,7 @@ class Options:
     max_states: int | None = None
     max_seconds: float | None = None
     max_memory: int | None = None
-    reduce: bool = True
+    reduce: bool | None = None
     walker: str | None = None
     runs: int = 1000
     seed: int = 0
@@ -116,8 +116,8 @@ def digest(source: str, strategy: Strategy) -> str:
     files = {Path(module.__file__) for module in modules if module is not None and module.__file__ is not None}
     files.update(path for pattern in MODEL for path in root.glob(pattern))
     text = hashlib.sha256(f"{strategy.name}\n{source}".encode())
-    for path in sorted(files, key=lambda path: path.name):
-        text.update(path.read_bytes())
+    for content in sorted(path.read_bytes() for path in files):
+        text.update(content)
     return text.hexdigest()[:16]
 
 

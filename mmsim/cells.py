@@ -116,7 +116,7 @@ class Cell(Named, Generic[T]):
         return Step("cmpxchg", self, Access.WRITE, _cmpxchg, (cast("Hashable", old), cast("Hashable", new)))
 
     def update(self, change: Callable[..., T], *operands: Hashable) -> Step[None]:
-        """One read-modify-write: the new value is `change(old, *operands)`; `change` is a pure module-level function."""
+        """One read-modify-write: the new value is `change(old, *operands)`, a pure function of a module."""
         return Step("update", self, Access.WRITE, _update, (change, *operands))
 
     def fetch_update(self, change: Callable[..., tuple[T, Any]], *operands: Hashable) -> Step[Any]:
@@ -135,9 +135,7 @@ class Cell(Named, Generic[T]):
         """smp_cond_load(): spin, without sleeping, until `condition(value, *operands)`."""
         return Step("spin_until", self, Access.READ, _wait, (condition, *operands))
 
-    def spin_update(
-        self, condition: Callable[..., bool], change: Callable[..., T], *operands: Hashable
-    ) -> Step[T]:
+    def spin_update(self, condition: Callable[..., bool], change: Callable[..., T], *operands: Hashable) -> Step[T]:
         """Spin until `condition(value)`, and in the same instant set `change(value, *operands)`; the old value."""
         return Step("spin_update", self, Access.WRITE, _wait_update, (condition, change, *operands))
 

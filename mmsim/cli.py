@@ -212,7 +212,7 @@ def main(ctx: click.Context) -> None:
 
 def chosen(options: dict[str, Any]) -> batch.Options:
     """The options of a search, out of what click hands over."""
-    reduce = not options.pop("unreduced")
+    reduce = False if options.pop("unreduced") else None
     return batch.Options(reduce=reduce, **options)
 
 

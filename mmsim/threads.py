@@ -32,4 +32,4 @@ class Machine:
     initial: Mapping[Cell[Any], Any] = attrs.field(factory=dict)
     """Values that setup changed; any other cell holds its `initial`."""
     copies: tuple[tuple[str, ...], ...] = ()
-    """Groups of interchangeable names (`("user[0]", "user[1]")`): renaming one to another everywhere changes nothing."""
+    """Groups of interchangeable names (`("user[0]", "user[1]")`): renaming one to another changes nothing."""

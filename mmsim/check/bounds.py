@@ -52,9 +52,7 @@ def stopper(bounds: Bounds, clock: Clock, report: Callable[[Progress], None] | N
         if report is not None and now - reported >= SECONDS_BETWEEN_REPORTS:
             reported = now
             report(
-                Progress(
-                    explored.states, explored.transitions, explored.depth, explored.waiting, now - began, memory
-                )
+                Progress(explored.states, explored.transitions, explored.depth, explored.waiting, now - began, memory)
             )
         if bounds.max_states is not None and explored.states >= bounds.max_states:
             return f"{bounds.max_states} states"

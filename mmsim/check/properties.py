@@ -82,9 +82,7 @@ class AlwaysOn:
         mapping = inode.mapping
         pages = -(-view[inode.i_size] // PAGE_SIZE)
         found = [
-            (index, f"page {index} of {inode.name}")
-            for index in range(pages)
-            if view[mapping.slot(index)] is page
+            (index, f"page {index} of {inode.name}") for index in range(pages) if view[mapping.slot(index)] is page
         ]
         if found:
             return found
@@ -102,7 +100,7 @@ class AlwaysOn:
             return None
         old, new = (self._content(view, view[mapping.slot(index)])[:below] for view in (before, after))
         if old.rstrip(b"\0") != new.rstrip(b"\0"):
-            return (SEALED, f"page {index} of {inode.name} is replaced by another content after F_SEAL_WRITE was granted")
+            return (SEALED, f"page {index} of {inode.name} gets another content after F_SEAL_WRITE was granted")
         return None
 
     def _inode(self, mapping: AddressSpace) -> Inode:
@@ -185,7 +183,8 @@ class AlwaysOn:
             count = view[inode.mapping.i_mmap_writable]
             shared = sum(vma.shared for _, vma in view[inode.mapping.i_mmap])
             sealed = bool(view[inode.seals] & F_SEAL_WRITE)
-            if count > shared or (count < 0 and not sealed) or (count < shared and not sealed and not self._narrow(view, inode)):
+            too_low = count < (0 if self._narrow(view, inode) else shared)
+            if count > shared or (too_low and not sealed):
                 return (COUNT, f"i_mmap_writable of {inode.name} is {count} at rest, with {shared} shared mappings")
         return None
 

@@ -14,7 +14,10 @@ from mmsim.verdict import Schedule
 
 
 def execute(test: Test, schedule: Schedule, *, then: str | None = None, seed: int = 0) -> Execution:
-    """Follow `schedule` step by step; with `then`, continue by that random walker.  Raises UserError if it does not fit."""
+    """Follow `schedule` step by step; with `then`, continue by that random walker.
+
+    Raises UserError if the schedule does not fit.
+    """
     tables, properties = tables_of(test)
     run = Run(tables, properties.resting)
     names = {thread.name: number for number, thread in enumerate(tables.machine.threads)}

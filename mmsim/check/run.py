@@ -12,7 +12,7 @@ from mmsim.check.properties import AlwaysOn
 from mmsim.engine.lockdep import lock_fault
 from mmsim.engine.reduced import explore_reduced, path_to
 from mmsim.engine.run import Run, outcome
-from mmsim.engine.search import Broken, Explored, Path, explore
+from mmsim.engine.search import Broken, Explored, Path, Stop, explore
 from mmsim.engine.shortest import shortest
 from mmsim.engine.symmetry import Symmetry
 from mmsim.engine.tables import Fault, Tables
@@ -22,6 +22,17 @@ from mmsim.verdict import Coverage, Holds, Move, Outcome, Schedule, Undecided, V
 
 SHORTEST_STATES = 60_000
 """How many states the search for the shortest schedule may store before the one at hand must do."""
+
+FEW_STATES = 20_000
+MANY = "too many states for the unreduced search"
+
+
+def _few(stop: Stop) -> Stop:
+    def enough(explored: Explored) -> str | None:
+        return MANY if explored.states > FEW_STATES else stop(explored)
+
+    return enough
+
 
 Report = Callable[[Progress], None]
 
@@ -37,20 +48,27 @@ def check(
     test: Test,
     *,
     bounds: Bounds = Bounds(),
-    reduce: bool = True,
+    reduce: bool | None = None,
     merge: bool = True,
     clock: Clock = time.monotonic,
     progress: Report | None = None,
 ) -> Verdict:
-    """Explore every interleaving.  `reduce=False` is the reference search, `merge=False` the audit of local states."""
+    """Explore every interleaving.
+
+    `reduce=False` is the reference search; by default it is tried first, since nothing beats it where there are few
+    states, and the reduced search (`reduce=True`) takes over where there are many.  `merge=False` audits local states.
+    """
     tables, properties = tables_of(test, merge=merge)
     stop = stopper(bounds, clock, progress)
-    if reduce:
+    reduced = bool(reduce)
+    found = Explored(stopped=MANY)
+    if not reduced:
+        found = explore(tables, resting=properties.resting, stop=stop if reduce is False else _few(stop))
+    if found.stopped == MANY:
+        reduced = True
         found = explore_reduced(tables, resting=properties.resting, stop=stop)
-    else:
-        found = explore(tables, resting=properties.resting, stop=stop)
-    outcomes = _outcomes(tables, found, reduced=reduce)
-    violation = _violation(test, tables, properties, found, reduced=reduce)
+    outcomes = _outcomes(tables, found, reduced=reduced)
+    violation = _violation(test, tables, properties, found, reduced=reduced)
     how = "exhaustive" if found.stopped is None else f"bounded ({found.stopped})"
     coverage = Coverage(found.states, found.transitions, how, found.waiting, found.depth)
     if violation is not None:
@@ -69,9 +87,7 @@ def _outcomes(tables: Tables, found: Explored, *, reduced: bool) -> tuple[Outcom
     return tuple(sorted(seen, key=repr))
 
 
-def _violation(
-    test: Test, tables: Tables, properties: AlwaysOn, found: Explored, *, reduced: bool
-) -> Violation | None:
+def _violation(test: Test, tables: Tables, properties: AlwaysOn, found: Explored, *, reduced: bool) -> Violation | None:
     def broken_outcome(nodes: tuple[int, ...]) -> Fault | None:
         return broken_property(test.scenario, outcome(tables, nodes))
 
@@ -81,22 +97,22 @@ def _violation(
         if fault is not None:
             candidates.append(Broken(witness, fault))
     inverted = lock_fault(tables.automata)
+    if not candidates and inverted is None:
+        return None
+    # before anything below lays the tables out anew: the stored states are of this layout
+    ways = [path_to(tables, found, broken.witness, reduced=reduced) for broken in candidates[:1]]
     if inverted is not None:
         for after in tables.node(inverted.thread, inverted.node).next.values():
             tables.node(inverted.thread, after).bug = (inverted.property, inverted.detail)
         tables.lay_out()
-    elif not candidates:
-        return None
     best = shortest(tables, properties.resting, broken_outcome, most_states=SHORTEST_STATES)
     if best is not None:
         path, (name, detail) = best
         return Violation(name, detail, _schedule(tables, path), shortest=True)
-    if not candidates:
-        assert inverted is not None
-        return Violation(inverted.property, inverted.detail, Schedule(()), shortest=False)
-    name, detail = candidates[0].fault
-    path = path_to(tables, found, candidates[0].witness, reduced=reduced)
-    return Violation(name, detail, _schedule(tables, path), shortest=False)
+    if ways:
+        return Violation(*candidates[0].fault, _schedule(tables, ways[0]), shortest=False)
+    assert inverted is not None
+    return Violation(inverted.property, inverted.detail, Schedule(()), shortest=False)
 
 
 def _schedule(tables: Tables, path: Path) -> Schedule:

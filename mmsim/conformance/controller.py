@@ -184,7 +184,7 @@ class Controller:
     # One run.
 
     def _begin(self, lane: Lane, timing: Timing) -> None:
-        lane.timing, lane.draw = timing, random.Random(timing.seed)  # noqa: S311  (stirs, keeps no secret)
+        lane.timing, lane.draw = timing, random.Random(timing.seed)
         lane.shared.begin()
         lane.threads = {"setup": None}
         lane.outcomes, lane.announced, lane.devices, lane.pending, lane.orphans = {}, {}, {}, {}, []

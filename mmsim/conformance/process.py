@@ -148,7 +148,7 @@ class TestedProcess:
         self._perform(place.name, calls, place.function)
 
     def _stirrer(self, name: str) -> Stirrer:
-        draw = random.Random(f"{self._timing.seed}/{name}")  # noqa: S311  (stirs, keeps no secret)
+        draw = random.Random(f"{self._timing.seed}/{name}")
         return Stirrer(self._timing, draw, self._cpus)
 
     def _perform(self, name: str, calls: RealSyscalls, function: Callable[..., Coroutine[Any, Any, object]]) -> None:
@@ -162,9 +162,9 @@ class TestedProcess:
             return
         if calls.exiting:
             self._before_exit(name)
-            send(self._control, "done", name, message, True)  # noqa: FBT003
+            send(self._control, "done", name, message, True)
             os._exit(0)
-        send(self._control, "done", name, message, False)  # noqa: FBT003
+        send(self._control, "done", name, message, False)
 
     def _before_exit(self, name: str) -> None:
         """A device that has not yet looked at a write takes it now: Linux would let the dying process withdraw it."""

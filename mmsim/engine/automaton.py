@@ -22,7 +22,6 @@ from mmsim.steps import Context, KernelBug, Step
 from mmsim.threads import Thread
 from mmsim.trace import Frame
 
-
 Held = tuple[tuple[Lock, str], ...]
 """Locks held, each with the word of the step that took it: `lock`, `lock_irqsave` or `lock_shared`."""
 
@@ -30,13 +29,13 @@ Held = tuple[tuple[Lock, str], ...]
 class Node:
     """One local state of a thread: a pending step, or the end (`ended`, with `outcome`), or a bug (`bug`)."""
 
-    __slots__ = ("bug", "ended", "frames", "history", "held", "live", "next", "number", "outcome", "step")
+    __slots__ = ("bug", "ended", "frames", "held", "history", "live", "next", "number", "outcome", "step")
 
     def __init__(self, number: int, history: tuple[Any, ...]) -> None:
         self.number = number
         self.history = history  # the results that first led here
         self.step: Step[Any] | None = None
-        self.next: dict[Hashable, int] = {}
+        self.next: dict[tuple[type, Any], int] = {}
         self.held: Held = ()
         self.frames: tuple[Frame, ...] = ()
         self.ended = False
@@ -113,8 +112,8 @@ class Automaton:
         msg = (
             f"thread {self.thread.name} behaves differently when it is run again: after the same results it first did "
             f"{node.step!r} at {here and here.file}:{here and here.line}, now {step!r}"
-            f"{f' at {now[-1].file}:{now[-1].line}' if now else ''}; look there for a random number, a clock, the order "
-            f"of a set, a global variable or a mutable default argument"
+            f"{f' at {now[-1].file}:{now[-1].line}' if now else ''}; look there for a random number, a clock, the "
+            f"order of a set, a global variable or a mutable default argument"
         )
         raise UserError(msg)
 

@@ -93,7 +93,9 @@ class Futures:
         shut = [
             node.step is not None
             and node.step.acquires
-            and any(node.step.cell is lock and not (shared and node.step.word == "lock_shared") for lock, shared in behind)
+            and any(
+                node.step.cell is lock and not (shared and node.step.word == "lock_shared") for lock, shared in behind
+            )
             for node in nodes
         ]
         solved = [NOTHING if closed else own[number] for number, closed in enumerate(shut)]

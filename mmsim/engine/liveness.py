@@ -9,8 +9,9 @@ leading to its handler.  Frames with closures, and instructions that are not kno
 from __future__ import annotations
 
 import dis
-from functools import lru_cache
+from functools import cache
 from types import CodeType
+from typing import Any
 
 _NO_FALL_THROUGH = frozenset(
     {
@@ -29,10 +30,10 @@ _JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 
 
 def _names(argument: object) -> frozenset[str]:
-    return frozenset(argument if isinstance(argument, tuple) else (argument,))  # type: ignore[arg-type]
+    return frozenset(map(str, argument) if isinstance(argument, tuple) else (str(argument),))
 
 
-@lru_cache(maxsize=None)
+@cache
 def live_locals(code: CodeType) -> dict[int, frozenset[str]] | None:
     """For each instruction's offset, the locals that may be read after it; None where all must be kept."""
     if code.co_cellvars or code.co_freevars:
@@ -57,7 +58,8 @@ def live_locals(code: CodeType) -> dict[int, frozenset[str]] | None:
         else:
             reads.append(_names(instruction.argval) if name in _READS else frozenset())
             writes.append(_names(instruction.argval) if name in _WRITES else frozenset())
-    for entry in dis.Bytecode(code).exception_entries:  # type: ignore[attr-defined]
+    entries: list[Any] = vars(dis.Bytecode(code))["exception_entries"]
+    for entry in entries:
         handler = position[entry.target]
         for number, instruction in enumerate(instructions):
             if entry.start <= instruction.offset < entry.end:

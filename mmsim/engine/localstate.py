@@ -2,9 +2,9 @@
 
 Two runs of a thread that end in the same local state behave alike from there on, so they share a node of the thread's
 automaton; without this, counters and retries would blow the automaton up.  The local state of a coroutine is, for
-every frame along what it awaits: the position in the code, the locals by name that may still be read, and the evaluation stack, which
-CPython shows through `gc.get_referents` (iterators in mid-loop, the bound `__aexit__` of an open `async with`, results
-of earlier awaits in the same expression).
+every frame along what it awaits: the position in the code, the locals by name that may still be read, and the
+evaluation stack, which CPython shows through `gc.get_referents` (iterators in mid-loop, the bound `__aexit__` of an
+open `async with`, results of earlier awaits in the same expression).
 
 Nothing here may guess.  A value of a type that is not known below makes `local_state` answer None, and the caller
 falls back to the history of results, which is always sound; so does a Python that is not CPython 3.11 to 3.13, since
@@ -18,7 +18,7 @@ import gc
 import operator
 import platform
 import sys
-from collections.abc import Coroutine, Generator, Hashable
+from collections.abc import Coroutine, Generator, Hashable, Iterable
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -45,9 +45,8 @@ TRUSTED = platform.python_implementation() == "CPython" and (3, 11) <= sys.versi
 _PLAIN = frozenset({int, str, bytes, type(None)})
 _TYPED = frozenset({bool, float, complex})
 _BY_IDENTITY = (Named, CodeType, ModuleType, MethodDescriptorType, WrapperDescriptorType, type, enum.Enum)
-_ITERATORS = tuple(
-    type(iter(example)) for example in (range(0), range(1 << 70), (), [], b"", "", reversed([]), enumerate(()), zip())
-)
+_EXAMPLES: tuple[Iterable[Any], ...] = (range(0), range(1 << 70), (), [], b"", "", reversed([]), enumerate(()), zip())
+_ITERATORS = tuple(type(iter(example)) for example in _EXAMPLES)
 
 
 class _UnknownValueError(Exception):
@@ -55,7 +54,7 @@ class _UnknownValueError(Exception):
 
 
 class _Encoder:
-    """One walk over one coroutine.  Mutable objects get a number when first met, so that sharing is part of the state."""
+    """One walk over one coroutine.  Mutable objects are numbered when first met, so sharing is part of the state."""
 
     def __init__(self) -> None:
         self.met: dict[int, int] = {}
@@ -143,10 +142,11 @@ class _Encoder:
 _is = operator.is_
 
 
+_FROZEN: object = vars(attrs.frozen(type("Example", (), {})))["__setattr__"]
+
+
 def _is_frozen(kind: type) -> bool:
-    return bool(getattr(kind, "__attrs_props__", None) and kind.__attrs_props__.is_frozen) or (
-        kind.__setattr__ is not object.__setattr__
-    )
+    return getattr(kind, "__setattr__", None) is _FROZEN
 
 
 _AWAITERS = frozenset({Step.__await__.__code__})

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import random
 from array import array
+from itertools import pairwise
 
 from mmsim.engine.futures import Footprint, Futures, barrier
 from mmsim.engine.run import Run
@@ -54,7 +55,7 @@ class Persistent:
         self.silent = frozenset(t for t, thread in enumerate(tables.machine.threads) if thread.silent)
 
     def of(self, places: array[int], able: int) -> Threads:
-        """The smallest persistent set found, as the threads in it that can move (`able` is a mask of those that can)."""
+        """The smallest persistent set found, as the threads in it that can move (`able`: a mask of all that can)."""
         nodes = places[: self.tables.threads]
         key = (nodes.tobytes(), able)
         known = self._known.get(key)
@@ -148,9 +149,8 @@ def explore_reduced(
     while True:
         found = Explored()
         found.passes = passes = passes + 1
-        search = None
+        news = tables.news
         try:
-            news = tables.news
             search = _Reduced(tables, found, resting, stop, first_only=first_only)
             search.explore()
             search.symmetry.mirror()
@@ -200,12 +200,12 @@ class _Reduced:
         start = self.run_on(array(tables.typecode, tables.initial()), None, [])
         frontier = [start]
         found.seen[start] = None
-        check = 0
+        check = STATES_BETWEEN_CHECKS - 1
         while frontier:
             following: list[State] = []
             for state in frontier:
                 check += 1
-                if check >= STATES_BETWEEN_CHECKS // 8:
+                if check >= STATES_BETWEEN_CHECKS:
                     check = 0
                     found.waiting = len(frontier) + len(following)
                     found.stopped = self.stop(found)
@@ -326,7 +326,7 @@ def path_to(tables: Tables, found: Explored, witness: Witness, *, reduced: bool)
         again.run_on(places, None, tail)
         path += tail
         names = _after_renaming(again.symmetry, places, names)
-    for state, wanted in zip(stored, stored[1:], strict=False):
+    for state, wanted in pairwise(stored):
         moves, names_after = _hop(tables, again, state, wanted, names)
         path += [(names[thread], alternative) for thread, alternative in moves]
         names = names_after

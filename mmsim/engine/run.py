@@ -62,11 +62,21 @@ class Run:
         count = self.alternatives(thread)
         if alternative >= count:
             raise IndexError(alternative)
+        while True:
+            before = self.places[:]
+            try:
+                self._step(thread, alternative, count, before, trace=trace)
+            except Outgrown:
+                self.places = before
+                self._widen()
+            else:
+                return
+
+    def _step(self, thread: int, alternative: int, count: int, before: array[int], *, trace: bool) -> None:
         tables, places = self.tables, self.places
         number = places[thread]
         place, row = tables.rows[thread][number]
         move = row[places[place]]
-        before = places[:]
         fault: Fault | None = None
         if move.__class__ is Special:
             fault = move.bugs[alternative]
@@ -84,11 +94,16 @@ class Run:
 
     def end(self) -> Fault | None:
         """Judge the state as it is now, if nothing can move any more."""
-        if self.fault is None and not self.able():
+        while self.fault is None and not self.able():
             found = Explored()
-            rest(self.tables, found, self.places, self.resting, Witness(None))
+            try:
+                rest(self.tables, found, self.places, self.resting, Witness(None))
+            except Outgrown:
+                self._widen()
+                continue
             if found.broken:
                 self.fault = found.broken[0].fault
+            break
         return self.fault
 
     def quiescent(self) -> bool:

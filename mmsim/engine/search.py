@@ -7,13 +7,13 @@ places that a move changes are written into the unpacked state, packed, looked u
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 
 from mmsim.engine.tables import Fault, Outgrown, Special, State, Tables
 
-STATES_BETWEEN_CHECKS = 2048
+STATES_BETWEEN_CHECKS = 64
 
 
 Path = tuple[tuple[int, int], ...]
@@ -94,7 +94,7 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
     silent = [(t, tables.rows[t]) for t, thread in enumerate(tables.machine.threads) if thread.silent]
     typecode = tables.typecode
     frontier = [start]
-    check = 0
+    check = STATES_BETWEEN_CHECKS - 1  # so that the first state is checked as well
     while frontier:
         if found.depth == depth:
             found.waiting = len(frontier)
@@ -111,6 +111,7 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
                     return
             places = array(typecode, state)
             before = transitions = found.transitions
+            moves: Iterable[tuple[int, int]]
             for group in (loud, silent):
                 for thread, rows in group:
                     node = places[thread]

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections.abc import Callable
+from functools import partial
 from itertools import permutations
 from typing import Any, cast
 
@@ -29,6 +31,20 @@ class NotSymmetricError(Exception):
     """Two copies behave differently."""
 
 
+class _Told(dict[int, int]):
+    """A number and what it is told as, asked of `tell` the first time."""
+
+    __slots__ = ("tell",)
+
+    def __init__(self, tell: Callable[[int], int]) -> None:
+        super().__init__()
+        self.tell = tell
+
+    def __missing__(self, number: int) -> int:
+        told = self[number] = self.tell(number)
+        return told
+
+
 class Symmetry:
     """Maps a state to the representative of its class, as long as the copies have not turned out to differ."""
 
@@ -42,7 +58,7 @@ class Symmetry:
         self._values: dict[tuple[Renaming, Place, int], int] = {}
         self._targets: dict[tuple[Renaming, Place], Place] = {}
         self._threads = {thread.name: number for number, thread in enumerate(tables.machine.threads)}
-        self._mine: dict[str, tuple[int, list[Place]]] = {}
+        self._plans: dict[str, tuple[int, list[tuple[Place, _Told]]]] = {}
         self._token = re.compile("|".join(re.escape(name) for group in self.groups for name in group) or r"(?!)")
 
     def canonical(self, places: array[int]) -> State:
@@ -73,23 +89,25 @@ class Symmetry:
 
     def _key(self, first: str, name: str, places: array[int]) -> tuple[int, ...]:
         """What copy `name` looks like, told as if it were the first."""
+        plan = self._plans.get(name)
+        if plan is None or plan[0] != len(self.tables.cells):
+            plan = self._plan(first, name)
+        return tuple([told[places[place]] for place, told in plan[1]])
+
+    def _plan(self, first: str, name: str) -> tuple[int, list[tuple[Place, _Told]]]:
+        """The places that belong to a copy, in the order of the first copy's, with what their numbers are there."""
         renaming: Renaming = () if name == first else ((name, first), (first, name))
-        key = [
-            self.node(renaming, thread, places[thread])
+        threads = [
+            (thread, _Told(partial(self.node, renaming, thread)))
             for thread_name, thread in self._threads.items()
             if name in thread_name
         ]
-        own = sorted((self._target(renaming, place), place) for place in self._places_of(name))
-        key += [self.value(renaming, place, places[place]) for _, place in own]
-        return tuple(key)
-
-    def _places_of(self, name: str) -> list[Place]:
-        known = self._mine.get(name)
-        cells = self.tables.cells
-        if known is None or known[0] != len(cells):
-            own = [self.tables.place(cell) for cell in cells if name in cell.name]
-            known = self._mine[name] = (len(cells), own)
-        return known[1]
+        own = [self.tables.place(cell) for cell in list(self.tables.cells) if name in cell.name]
+        own.sort(key=partial(self._target, renaming))
+        count = len(self.tables.cells)
+        plan = (count, threads + [(place, _Told(partial(self.value, renaming, place))) for place in own])
+        self._plans[name] = plan
+        return plan
 
     def renamed(self, renaming: Renaming, places: array[int]) -> array[int]:
         """The same state after a permutation of the copies."""
@@ -212,8 +230,8 @@ class Symmetry:
             twin = self._threads[self._name(renaming, automaton.thread.name)]
             for node in list(automaton.nodes):
                 at = self.node(renaming, thread, node.number)
-                for _, result in list(node.next):
-                    self.tables.automata[twin].follow(at, self.rename(renaming, result))
+                for key in list(node.next):
+                    self.tables.automata[twin].follow(at, self.rename(renaming, key[1]))
 
     # ---- outcomes
 
@@ -221,9 +239,7 @@ class Symmetry:
         """Every permutation of every group of copies."""
         if not self.tables.symmetric:
             return [()]
-        return [
-            tuple(zip(group, order, strict=True)) for group in self.groups for order in permutations(group)
-        ]
+        return [tuple(zip(group, order, strict=True)) for group in self.groups for order in permutations(group)]
 
     def all_renamed(self, outcome: tuple[tuple[str, Any], ...]) -> set[tuple[tuple[str, Any], ...]]:
         """An outcome and its twins, each in the order of the machine's threads."""

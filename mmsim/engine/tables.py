@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -25,6 +25,8 @@ from mmsim.cells import Cell
 from mmsim.engine.automaton import Automaton, Node
 from mmsim.steps import KernelBug, Step
 from mmsim.threads import Machine
+
+T = TypeVar("T")
 
 SPARE_PLACES = 24
 _CAPACITY = {"B": 1 << 8, "H": 1 << 16, "I": 1 << 32}
@@ -37,7 +39,7 @@ Judge = Callable[["View", "View", Step[Any]], Fault | None]
 """(before, after, step) -> (property, detail) if the step breaks an always-on property."""
 
 
-class Outgrown(Exception):  # noqa: N818  it is no error but news: the layout must widen
+class Outgrown(Exception):
     """The layout is too narrow or too short; begin again."""
 
 
@@ -51,12 +53,13 @@ class View:
         self._places = places
         self.looked = looked
 
-    def __getitem__(self, cell: Cell[Any]) -> Any:
+    def __getitem__(self, cell: Cell[T]) -> T:
         place = self._tables.place_of.get(cell)
         if place is None:
             place = self._tables.new_place(cell)
         self.looked.add(place)
-        return self._tables.values[place][self._places[place]]
+        value: T = self._tables.values[place][self._places[place]]
+        return value
 
 
 @attrs.define(slots=True)

@@ -103,9 +103,7 @@ async def page_fault(k: Kernel, address: int, *, write: bool) -> signal.Signals 
         return await handle_mm_fault(k, k.mm, vma, address, write=write)
 
 
-async def instruction(
-    k: Kernel, address: int, data: bytes | None, length: int
-) -> bytes | signal.Signals | None:
+async def instruction(k: Kernel, address: int, data: bytes | None, length: int) -> bytes | signal.Signals | None:
     """Load `length` bytes at `address`, or store `data`; within one word.  The bytes, None, or a signal."""
     mm = k.mm
     write = data is not None

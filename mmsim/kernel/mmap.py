@@ -15,6 +15,8 @@ of mmap_lock in munmap (v4.20 and later), which lets faults elsewhere in the mm 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import attrs
 
 from mmsim.kernel.memory_zap import zap_pte_range
@@ -164,9 +166,7 @@ async def split_vma(k: Kernel, mm: Mm, vma: Vma, start: int, end: int) -> tuple[
 def cut(vma: Vma, start: int, end: int) -> tuple[Vma, ...]:
     """The pieces of a VMA before, in and after a range."""
     cuts = sorted({vma.start, vma.end, *(at for at in (start, end) if vma.start < at < vma.end)})
-    return tuple(
-        attrs.evolve(vma, start=low, end=high, pgoff=vma.index(low)) for low, high in zip(cuts, cuts[1:], strict=False)
-    )
+    return tuple(attrs.evolve(vma, start=low, end=high, pgoff=vma.index(low)) for low, high in pairwise(cuts))
 
 
 async def unmap_region(k: Kernel, mm: Mm, vmas: tuple[Vma, ...]) -> None:

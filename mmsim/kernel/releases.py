@@ -42,7 +42,13 @@ RELEASES = (
     Release("v4.18"),
     Release("v5.10"),
     Release("v6.1", rechecks_any_difference=True),
-    Release("v6.7", counts_maywrite=True, sealed_maps_read_only=True, high_bits_are_einval=False, rechecks_any_difference=True),
+    Release(
+        "v6.7",
+        counts_maywrite=True,
+        sealed_maps_read_only=True,
+        high_bits_are_einval=False,
+        rechecks_any_difference=True,
+    ),
     Release(
         "v6.12",
         counts_maywrite=True,
@@ -51,7 +57,13 @@ RELEASES = (
         write_chunk=2 << 20,
         rechecks_any_difference=True,
     ),
-    Release("v6.18", counts_maywrite=True, sealed_maps_read_only=True, high_bits_are_einval=False, rechecks_any_difference=True),
+    Release(
+        "v6.18",
+        counts_maywrite=True,
+        sealed_maps_read_only=True,
+        high_bits_are_einval=False,
+        rechecks_any_difference=True,
+    ),
 )
 
 

@@ -112,6 +112,6 @@ linux = Strategy(
 
 
 def counted(k: Kernel, flags: int) -> bool:
-    """Whether a mapping of these flags counts as writable on this release (v6.7 and later: only where VM_MAYWRITE is set too)."""
+    """Whether a mapping of these flags counts as writable; from v6.7 on only where VM_MAYWRITE is set too."""
     wanted = VM_SHARED | VM_MAYWRITE if k.release.counts_maywrite else VM_SHARED
     return flags & wanted == wanted

@@ -39,7 +39,9 @@ def without_fd(open_fds: tuple[int, ...], number: int) -> tuple[tuple[int, ...],
 class SimSyscalls(Named):
     """`mmsim.syscalls.Syscalls` for one thread of the model."""
 
-    def __init__(self, k: Kernel, index: int, devices: dict[str, str], children: dict[str, Process], alone: bool) -> None:
+    def __init__(
+        self, k: Kernel, index: int, devices: dict[str, str], children: dict[str, Process], alone: bool
+    ) -> None:
         super().__init__(f"{k.name}.syscalls")
         self.k = k
         self.index = index

@@ -51,11 +51,11 @@ class Environment(simpy.Environment):
         self.locks = Locks()
         self.runners = [
             # Delays have a source of their own per device: two designs under one seed meet the same devices.
-            Runner(t, _delay_of(t.name, delays) if t.silent else None, Random(f"{seed}/{t.name}"))  # noqa: S311
+            Runner(t, _delay_of(t.name, delays) if t.silent else None, Random(f"{seed}/{t.name}"))
             for t in machine.threads
         ]
         self.violation: tuple[str, str] | None = None
-        self._rng = Random(seed)  # noqa: S311 - it is a simulation
+        self._rng = Random(seed)
         self._cost = cost
         self._flat = cost.ns if type(cost) is FlatCost else None
         self._timeout_ns = timeout_ns

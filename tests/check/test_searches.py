@@ -31,25 +31,14 @@ def verdict_of(name, strategy, **how):
     return check(loaded(name, strategy), **how)
 
 
-SILENCE = "reduced.py moves a device where only a waiting thread could tell, so WAITING outcomes are lost"
-
-
 @ALL
 @pytest.mark.parametrize("name", SMALL)
 def test_reduced_and_unreduced_agree(name, strategy):
     reduced, whole = verdict_of(name, strategy), verdict_of(name, strategy, reduce=False)
     assert type(reduced) is type(whole)
-    assert set(reduced.outcomes) <= set(whole.outcomes)
+    assert reduced.outcomes == whole.outcomes
     assert reduced.coverage.how == whole.coverage.how == "exhaustive"
     assert reduced.coverage.states <= whole.coverage.states
-
-
-@pytest.mark.xfail(strict=False, reason=SILENCE)
-@ALL
-@pytest.mark.parametrize("name", SMALL)
-def test_they_agree_on_every_outcome(name, strategy):
-    reduced, whole = verdict_of(name, strategy), verdict_of(name, strategy, reduce=False)
-    assert set(reduced.outcomes) == set(whole.outcomes)
 
 
 @ALL
@@ -117,8 +106,8 @@ def test_a_schedule_that_does_not_fit():
 
 
 def test_samples_from_a_seed():
-    one, again = (sample(seed_race(), walker="uniform", runs=300, seed=1) for _ in range(2))
-    assert one == again
+    one, again = (sample(seed_race(), walker="pct3", runs=300, seed=1) for _ in range(2))
+    assert repr(one) == repr(again)
     assert isinstance(one, Violated)
     assert not one.violation.shortest
     replayed = execute(seed_race(), one.violation.schedule)

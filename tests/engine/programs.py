@@ -64,7 +64,7 @@ async def block(body: Body, m: Memory, seen: tuple[int, ...] = ()) -> tuple[int,
     return seen
 
 
-async def one(op: tuple[Any, ...], m: Memory, seen: tuple[int, ...]) -> tuple[int, ...]:  # noqa: C901, PLR0912, PLR0915
+async def one(op: tuple[Any, ...], m: Memory, seen: tuple[int, ...]) -> tuple[int, ...]:
     last = seen[-1] if seen else 0
     match op:
         case ("load", c):
@@ -284,7 +284,12 @@ class Maker:
         lambda m, d: ("branch", m.body(2, d - 1), ()),
         lambda m, d: ("loop", 2, m.body(2, d - 1)),
         lambda m, d: (
-            ("retry", m.c(), m.v(), (("load", m.c()), ("store", m.c(), m.v()), ("resched",))[: 1 + m.pick(2)][m.pick(2) :])
+            (
+                "retry",
+                m.c(),
+                m.v(),
+                (("load", m.c()), ("store", m.c(), m.v()), ("resched",))[: 1 + m.pick(2)][m.pick(2) :],
+            )
             if m.retries
             else ("loop", 2, m.body(1, d - 1))
         ),

@@ -7,8 +7,8 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-import mmsim.engine.localstate as localstate
 from mmsim.cells import Cell, Mutex, RwSem, SpinLock
+from mmsim.engine import localstate
 from mmsim.engine.automaton import Automaton
 from mmsim.engine.localstate import TRUSTED, local_state
 from mmsim.engine.reduced import explore_reduced

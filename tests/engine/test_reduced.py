@@ -1,6 +1,5 @@
 """The reduction against the search it must agree with, on random programs."""
 
-import attrs
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 
@@ -61,10 +60,6 @@ def rule(tables):
     return fault and fault.property
 
 
-SILENCE = "reduced.py moves a device where only a waiting thread could tell, so WAITING outcomes are lost"
-FORCED = "reduced.py stops a run of forced moves at a violation, so others' violations and outcomes are not looked for"
-
-
 @RANDOM
 @given(programs(devices=False))
 def test_reduced_and_unreduced_agree(program):
@@ -83,24 +78,21 @@ def test_they_agree_on_many_programs_of_a_seed(batch):
         agree(seeded(f"reduced/{batch}/{number}", steps=3, devices=False))
 
 
-@pytest.mark.xfail(strict=False, reason=SILENCE)
 @pytest.mark.parametrize("batch", range(3))
 def test_they_agree_on_programs_with_devices(batch):
-    for number in range(80):
+    for number in range(60):
         agree(seeded(f"devices/{batch}/{number}", steps=3))
 
 
-@pytest.mark.xfail(strict=False, reason=FORCED)
 @pytest.mark.parametrize("batch", range(3))
 def test_they_agree_on_all_that_is_broken(batch):
-    for number in range(80):
+    for number in range(60):
         agree(seeded(f"broken/{batch}/{number}", steps=3, devices=False), exactly=True)
 
 
 # Programs that once told the two searches apart, made small.
 
 
-@pytest.mark.xfail(strict=True, reason=SILENCE)
 @pytest.mark.parametrize(
     "program",
     [
@@ -120,7 +112,6 @@ def test_the_silence_of_a_device_is_part_of_the_outcome(program):
     agree(program)
 
 
-@pytest.mark.xfail(strict=True, reason=FORCED)
 @pytest.mark.parametrize(
     "program",
     [
@@ -145,7 +136,6 @@ async def exchanger(cell, value):
     return await cell.exchange(value)
 
 
-@pytest.mark.xfail(strict=True, reason=SILENCE)
 def test_a_device_may_stay_silent_while_others_race():
     """The racers are a persistent pair, the device alone a smaller set; but its silence is part of the outcome."""
 
@@ -168,6 +158,13 @@ def test_adds_commute_only_while_nobody_looks():
     part, resting = tables_of(program)
     assert {values[-1] for values in told(part, explore_reduced(part, resting=resting))} == {(0,), (1,), (2,), (3,)}
     agree(program)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="inc() and get_reference() are both ADD, but the latter is a bug where the count is 0"
+)
+def test_a_reference_taken_while_another_raises_the_count_from_0():
+    agree(Program(((("inc", 0),), (("get_reference", 0),)), (0, 0)))
 
 
 def test_a_property_that_looks_further_only_sometimes():

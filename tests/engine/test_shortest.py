@@ -35,7 +35,9 @@ def every_schedule(program, length):
             broken.append(path)
         elif len(path) < length:
             stack += [
-                (*path, (thread, alternative)) for thread in run.able() for alternative in range(run.alternatives(thread))
+                (*path, (thread, alternative))
+                for thread in run.able()
+                for alternative in range(run.alternatives(thread))
             ]
     return broken
 

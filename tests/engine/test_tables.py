@@ -92,13 +92,9 @@ def test_a_property_that_looks_at_more_cells_than_there_is_room_for():
     cell = world.cell("c", 0)
     tables = Tables(Machine(world, (thread(climbs, cell, 2),)), **watching(world))
     assert [broken.fault for broken in explore(tables).broken] == [("two", "seen")]
-    assert [broken.fault for broken in explore_reduced(tables).broken] == [("two", "seen")]
+    assert {broken.fault for broken in explore_reduced(tables).broken} == {("two", "seen")}
 
 
-RUN = "Run.step() and Run.end() let Outgrown through when a property looks at more new cells than there are places"
-
-
-@pytest.mark.xfail(strict=True, reason=RUN)
 def test_such_a_property_on_a_run():
     world = World()
     cell = world.cell("c", 0)
@@ -108,7 +104,6 @@ def test_such_a_property_on_a_run():
     assert run.fault == ("two", "seen")
 
 
-@pytest.mark.xfail(strict=True, reason=RUN)
 def test_such_a_property_at_rest():
     world = World()
     cell = world.cell("c", 0)
@@ -119,3 +114,18 @@ def test_such_a_property_at_rest():
     run = Run(Tables(Machine(world, (thread(climbs, cell, 2),))), resting)
     walk(run, walker_named("uniform"), random.Random(1))
     assert run.fault == ("rest", str(2 * SPARE_PLACES))
+
+
+async def stores(cell, value):
+    await cell.store(value)
+
+
+async def kind_of(cell):
+    return type(await cell.load()).__name__
+
+
+@pytest.mark.xfail(strict=True, reason="Tables.number() finds a value by equality, and False == 0")
+def test_equal_values_of_different_types_are_different_values():
+    cell = Cell("c", 0)
+    tables = toy(thread(stores, cell, bool(0)), thread(kind_of, cell))
+    assert told(tables, explore(tables)) == {(None, "int"), (None, "bool")}

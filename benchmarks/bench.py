@@ -324,7 +324,7 @@ def spaces(budget: Budget, folder: Path, pairs: list[Pair], *, spin: bool) -> li
             _, spin_reduced = pan(where, budget.whole_seconds, "-c0")
             big = ("-DCOLLAPSE",) if pair.n > 2 else ()
             _, where = pan_made(pair.n, pair.strategy, folder, UNMERGED, (*PLAIN, *big))
-            _, spin_whole = pan(where, budget.whole_seconds, "-c0")
+            _, spin_whole = pan(where, 3 * budget.whole_seconds, "-c0")
         found.append(Space(pair.n, pair.strategy, pair.mmsim, whole, spin_reduced, spin_whole))
     return found
 

@@ -156,9 +156,9 @@ class Cell(Named, Generic[T]):
     def get_reference(self) -> Step[None]:
         """page_ref_inc() as get_page() does it: a bug if the count is 0, for then the object is already free.
 
-        Commutes with itself and other adds; counters that use it are only ever lowered by `dec_and_test`.
+        It looks at the count, so it does not commute with an `inc` that could have raised it from 0.
         """
-        return Step("inc", self, Access.ADD, _get_reference)
+        return Step("inc", self, Access.WRITE, _get_reference)
 
     def dec_and_test(self) -> Step[bool]:
         """atomic_dec_and_test(): whether the count fell to 0.  A bug if it was 0 already."""

@@ -7,7 +7,7 @@ import re
 from mmsim.errors import UserError
 from mmsim.verdict import Move, Schedule
 
-_RUN = re.compile(r"(?P<thread>.*[^0-9])(?P<count>[0-9]+)(?:/(?P<alternative>[0-9]+))?", re.DOTALL)
+_RUN = re.compile(r"(?P<thread>.*?[^0-9/])(?P<count>[0-9]+)(?:/(?P<alternative>[0-9]+))?", re.DOTALL)
 
 
 def parse_schedule(text: str) -> Schedule:

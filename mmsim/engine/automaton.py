@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Coroutine, Hashable
-from typing import Any
+from traceback import walk_tb
+from types import FrameType
+from typing import Any, NoReturn
 
 from mmsim.cells import Lock, SpinLock
 from mmsim.engine.localstate import local_state
@@ -29,7 +31,7 @@ Held = tuple[tuple[Lock, str], ...]
 class Node:
     """One local state of a thread: a pending step, or the end (`ended`, with `outcome`), or a bug (`bug`)."""
 
-    __slots__ = ("bug", "ended", "frames", "held", "history", "live", "next", "number", "outcome", "step")
+    __slots__ = ("bug", "ended", "frames", "held", "history", "live", "local", "next", "number", "outcome", "step")
 
     def __init__(self, number: int, history: tuple[Any, ...]) -> None:
         self.number = number
@@ -41,6 +43,7 @@ class Node:
         self.ended = False
         self.outcome: Any = None
         self.bug: tuple[str, str] | None = None
+        self.local: Hashable | None = None
         self.live: Coroutine[Any, Any, object] | None = None  # suspended just here, not yet used up
 
 
@@ -85,9 +88,20 @@ class Automaton:
                 break
             at = self.nodes[number]
             step = self._send(coroutine, result)
-        if step != node.step:
+        if step != node.step or (node.local is not None and node.local != local_state(coroutine)):
             self._not_deterministic(node, step, coroutine)
         return coroutine
+
+    def _check_end(self, before: Node, result: Any, value: object) -> None:
+        """A second run must return the same."""
+        coroutine = self._run_again(before)
+        try:
+            step: object = coroutine.send(result)
+        except StopIteration as end:
+            if end.value == value:
+                return
+            step = end.value
+        self._not_deterministic(before, step, coroutine, f"returned {value!r}")
 
     def _send(self, coroutine: Coroutine[Any, Any, object], result: Any) -> Step[Any] | None:
         try:
@@ -98,20 +112,33 @@ class Automaton:
     def _checked(self, coroutine: Coroutine[Any, Any, object], step: object) -> Step[Any]:
         if isinstance(step, Step):
             return step
-        frame = frames_of(coroutine)[-1]
-        source = linecache.getline(_path_of(coroutine), frame.line).strip()
+        where = self._own_line([(frame.f_code.co_filename, frame.f_lineno) for frame in _stack(coroutine)])
         msg = (
-            f"thread {self.thread.name} awaits something that is no step at {frame.file}:{frame.line} ({source}): "
+            f"thread {self.thread.name} awaits something that is no step at {where}: "
             f"it yielded {step!r}; only steps of mmsim.steps and the verbs of cells may be awaited"
         )
         raise UserError(msg)
 
-    def _not_deterministic(self, node: Node, step: Step[Any] | None, coroutine: Coroutine[Any, Any, object]) -> None:
+    def line(self, node: Node) -> str:
+        """Where a node's step is awaited."""
+        frame = node.frames[-1] if node.frames else None
+        return f"{frame.file}:{frame.line}" if frame else "its start"
+
+    def _own_line(self, stack: list[tuple[str, int]]) -> str:
+        """The innermost line of the file that the thread's own function stands in, with its text."""
+        own = stack[0][0]
+        file, line = next((entry for entry in reversed(stack) if entry[0] == own), stack[-1])
+        return f"{file.rpartition('/')[2]}:{line} ({linecache.getline(file, line).strip()})"
+
+    def _not_deterministic(
+        self, node: Node, step: object, coroutine: Coroutine[Any, Any, object], first: str = ""
+    ) -> NoReturn:
         here = node.frames[-1] if node.frames else None
         now = frames_of(coroutine)
+        seen = "the same with other local values" if step == node.step else repr(step)
         msg = (
-            f"thread {self.thread.name} behaves differently when it is run again: after the same results it first did "
-            f"{node.step!r} at {here and here.file}:{here and here.line}, now {step!r}"
+            f"thread {self.thread.name} behaves differently when it is run again: after the same results it first "
+            f"{first or f'did {node.step!r}'} at {here and here.file}:{here and here.line}, now {seen}"
             f"{f' at {now[-1].file}:{now[-1].line}' if now else ''}; look there for a random number, a clock, the "
             f"order of a set, a global variable or a mutable default argument"
         )
@@ -133,6 +160,8 @@ class Automaton:
             node.ended = True
             node.outcome = end.value
             state: Hashable = ("ended", self._outcome(end.value), held)
+            if before is not None:
+                self._check_end(before, result, end.value)
             if held:
                 node.bug = ("no lock is held at the end", f"{self.thread.name} ends while it holds {held[0][0]}")
         except KernelBug as bug:
@@ -149,8 +178,15 @@ class Automaton:
             node.bug = self._rules(node, node.step)
             local = local_state(coroutine) if self.merge and self.merging else None
             self.merging = self.merging and (local is not None or not self.merge)
+            node.local = local
             state = ("at", local, node.step, held) if local is not None else ("history", history)
-        known = self._by_state.get(state)
+        try:
+            known = self._by_state.get(state)
+        except TypeError as error:
+            msg = (
+                f"thread {self.thread.name}, at {self.line(node)}: an operand of {node.step!r} is no constant: {error}"
+            )
+            raise UserError(msg) from error
         if known is not None:
             return known
         self._by_state[state] = node.number
@@ -169,15 +205,12 @@ class Automaton:
         return (type(value), value)
 
     def _crash(self, error: Exception) -> str:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        if trace is None:
-            return f"thread {self.thread.name} failed: {error!r}"
-        file = trace.tb_frame.f_code.co_filename
-        where = f"{file.rpartition('/')[2]}:{trace.tb_lineno}"
-        source = linecache.getline(file, trace.tb_lineno).strip()
-        return f"thread {self.thread.name} failed at {where} ({source}): {type(error).__name__}: {error}"
+        told = f"{type(error).__name__}: {error}"
+        stack = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+        stack = stack[1:]  # what called the coroutine is no part of the thread
+        if not stack:
+            return f"thread {self.thread.name} failed: {told}"
+        return f"thread {self.thread.name} failed at {self._own_line(stack)}: {told}"
 
     def _held_after(self, node: Node) -> Held:
         step = node.step
@@ -224,9 +257,13 @@ def frames_of(coroutine: Any) -> tuple[Frame, ...]:
     return tuple(frames)
 
 
-def _path_of(coroutine: Any) -> str:
-    path = ""
-    while coroutine is not None and getattr(coroutine, "cr_frame", None) is not None:
-        path = coroutine.cr_frame.f_code.co_filename
+def _stack(coroutine: Any) -> list[FrameType]:
+    """The frames of whatever a suspended coroutine awaits, outermost first."""
+    frames = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is None:
+            break
+        frames.append(frame)
         coroutine = coroutine.cr_await
-    return path
+    return frames

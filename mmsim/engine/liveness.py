@@ -26,11 +26,17 @@ _NO_FALL_THROUGH = frozenset(
 )
 _READS = frozenset({"LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_AND_CLEAR", "LOAD_FAST_LOAD_FAST", "DELETE_FAST"})
 _WRITES = frozenset({"STORE_FAST", "STORE_FAST_MAYBE_NULL", "STORE_FAST_STORE_FAST"})
+_BY_NAME = frozenset({"locals", "vars", "dir", "eval", "exec", "_getframe", "currentframe"})
 _JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 
 
 def _names(argument: object) -> frozenset[str]:
     return frozenset(map(str, argument) if isinstance(argument, tuple) else (str(argument),))
+
+
+def reads_by_name(code: CodeType) -> bool:
+    """Whether a function may look at its locals other than by instructions, as `locals()` does."""
+    return not _BY_NAME.isdisjoint(code.co_names)
 
 
 @cache

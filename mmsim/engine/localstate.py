@@ -37,7 +37,7 @@ from typing import Any, cast
 import attrs
 
 from mmsim.cells import IrqSaved, Named, ReadSide
-from mmsim.engine.liveness import live_locals
+from mmsim.engine.liveness import live_locals, reads_by_name
 from mmsim.steps import Step
 
 TRUSTED = platform.python_implementation() == "CPython" and (3, 11) <= sys.version_info[:2] <= (3, 13)
@@ -65,17 +65,21 @@ class _Encoder:
         if kind in _PLAIN:
             return cast("Hashable", value)
         if kind in _TYPED:
-            return (kind, value)
+            return (kind, repr(value))  # by its digits: -0.0 equals 0.0, and divides differently
         if kind is tuple:
             return tuple(map(self.value, value))
         if isinstance(value, _BY_IDENTITY):
+            if isinstance(value, type) and "<locals>" in value.__qualname__:
+                raise _UnknownValueError  # a class of this run alone, whose attributes may change
             return value
-        if kind is FunctionType and value.__closure__ is None:
+        if kind is FunctionType and "<locals>" not in value.__qualname__:
             return cast("Hashable", value)
         if kind is BuiltinFunctionType and isinstance(value.__self__, ModuleType | type | None):
             return cast("Hashable", value)
-        if kind is frozenset or kind is range:
+        if kind is range:
             return (kind, value)
+        if kind is frozenset:
+            return (kind, frozenset(map(self.value, value)))
         if attrs.has(kind) and _is_frozen(kind):
             return (kind, tuple(self.value(getattr(value, field.name)) for field in attrs.fields(kind)))
         return self.mutable(value, kind)
@@ -93,7 +97,8 @@ class _Encoder:
         if kind is set and all(type(item) in _PLAIN for item in value):
             return (kind, frozenset(value))
         if kind is FunctionType:
-            return (value.__code__, tuple(map(self.value, value.__closure__)), self.value(value.__defaults__))
+            held = (value.__closure__ or (), value.__defaults__, value.__kwdefaults__, value.__dict__)
+            return (value.__code__, *map(self.value, held))
         if kind is BuiltinFunctionType:
             return (kind, value.__name__, self.value(value.__self__))
         if kind is CellType:
@@ -118,6 +123,8 @@ class _Encoder:
     def frame(self, owner: object, frame: FrameType | None, code: CodeType) -> Hashable:
         if frame is None:
             return (code, "ended")
+        if reads_by_name(code):
+            raise _UnknownValueError
         local = frame.f_locals
         live = live_locals(code)
         names = [name for name in code.co_varnames if name in local] if live is not None else sorted(local)

@@ -28,12 +28,14 @@ from mmsim.engine.futures import Footprint, Futures, barrier
 from mmsim.engine.run import Run
 from mmsim.engine.search import (
     STATES_BETWEEN_CHECKS,
+    Broken,
     Explored,
     Path,
     Resting,
     Stop,
     Witness,
     allowed,
+    bugs_at_start,
     never,
     rest,
 )
@@ -200,6 +202,7 @@ class _Reduced:
         start = self.run_on(array(tables.typecode, tables.initial()), None, [])
         frontier = [start]
         found.seen[start] = None
+        found.broken += [Broken(Witness(None), broken.fault) for broken in bugs_at_start(tables)]
         check = STATES_BETWEEN_CHECKS - 1
         while frontier:
             following: list[State] = []

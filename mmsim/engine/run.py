@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
-from mmsim.engine.search import Explored, Resting, Witness, rest
+from mmsim.engine.search import Explored, Resting, Witness, bugs_at_start, rest
 from mmsim.engine.tables import Fault, Outgrown, Special, Tables
 from mmsim.steps import KernelBug
 from mmsim.trace import Execution, TracedStep
@@ -28,7 +28,7 @@ class Run:
         self.places: array[int] = array(self.tables.typecode, self.tables.initial())
         self.moves.clear()
         self.steps.clear()
-        self.fault = None
+        self.fault = next((broken.fault for broken in bugs_at_start(self.tables)), None)
 
     def able(self) -> list[int]:
         """The threads that can move now."""

@@ -90,6 +90,7 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
     seen = found.seen
     start = tables.initial()
     seen[start] = None
+    found.broken += bugs_at_start(tables)
     loud = [(t, tables.rows[t]) for t, thread in enumerate(tables.machine.threads) if not thread.silent]
     silent = [(t, tables.rows[t]) for t, thread in enumerate(tables.machine.threads) if thread.silent]
     typecode = tables.typecode
@@ -143,6 +144,15 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
         frontier = following
         found.depth += 1
     found.waiting = 0
+
+
+def bugs_at_start(tables: Tables) -> list[Broken]:
+    """What is wrong before anybody has moved: a thread whose very first step breaks a rule."""
+    return [
+        Broken(Witness(tables.initial()), automaton.nodes[0].bug)
+        for automaton in tables.automata
+        if automaton.nodes[0].bug is not None
+    ]
 
 
 def allowed(

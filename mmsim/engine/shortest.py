@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 
-from mmsim.engine.search import Broken, Explored, Path, Resting, Witness, allowed, rest
+from mmsim.engine.search import Broken, Explored, Path, Resting, Witness, allowed, bugs_at_start, rest
 from mmsim.engine.tables import Outgrown, Special, State, Tables
 
 BrokenOutcome = Callable[[tuple[int, ...]], "tuple[str, str] | None"]
@@ -44,6 +44,9 @@ class _Shortest:
         start = self.tables.initial()
         seen = {start}
         level = [start]
+        early = bugs_at_start(self.tables)
+        if early:
+            return (), early[0].fault
         # for each depth: state -> the (state before, thread, alternative) it is reached by in exactly that many steps
         reached: list[dict[State, list[tuple[State, int, int]]]] = [{start: []}]
         while level:
@@ -52,6 +55,13 @@ class _Shortest:
             for state in level:
                 self.expand(state, seen, following, found)
             if found:
+                if all(broken.witness.tail for broken in found):
+                    # one step more is what these take, and as much as a property broken in a state one deeper
+                    deeper: list[Broken] = []
+                    for state in following:
+                        self.expand(state, seen, {}, deeper)
+                    found += [broken for broken in deeper if not broken.witness.tail]
+                    reached.append(following)
                 return self.best(reached, found)
             seen |= following.keys()
             if len(seen) > self.most_states:
@@ -106,35 +116,38 @@ class _Shortest:
     def best(
         self, reached: list[dict[State, list[tuple[State, int, int]]]], found: list[Broken]
     ) -> tuple[Path, tuple[str, str]]:
-        """Backwards from the broken states, then forwards choosing the fewest switches.
-
-        A property broken *in* a state needs one step less than one broken by a move out of it.
-        """
-        candidates = [broken for broken in found if not broken.witness.tail] or found
-        wanted = {broken.witness.stored for broken in candidates}
-        useful: list[set[State | None]] = [wanted]
-        for level in reversed(reached[1:]):
-            useful.append({before for state, ways in level.items() if state in useful[-1] for before, _, _ in ways})
-        useful.reverse()
-        # (state, last thread) -> (switches, path)
-        costs: dict[State | None, dict[int, tuple[int, Path]]] = {next(iter(reached[0])): {-1: (0, ())}}
+        """Backwards from the broken states, then forwards choosing the fewest switches."""
+        depth = {state: number for number, level in enumerate(reached) for state in level}
+        length = min(depth[self.stored(broken)] + len(broken.witness.tail) for broken in found)
+        candidates = [broken for broken in found if depth[self.stored(broken)] + len(broken.witness.tail) == length]
+        useful: list[set[State]] = [set() for _ in reached]
+        for broken in candidates:
+            useful[depth[self.stored(broken)]].add(self.stored(broken))
+        for number in range(len(reached) - 1, 0, -1):
+            for state in useful[number]:
+                useful[number - 1] |= {before for before, _, _ in reached[number][state]}
+        # for each state the cheapest way to it, by the thread that made the last step: (switches, path)
+        costs: dict[State, dict[int, tuple[int, Path]]] = {next(iter(reached[0])): {-1: (0, ())}}
         for level, keep in zip(reached[1:], useful[1:], strict=True):
-            after: dict[State | None, dict[int, tuple[int, Path]]] = {}
             for state in level:
                 if state not in keep:
                     continue
                 for before, thread, alternative in level[state]:
                     for last, (switches, path) in costs.get(before, {}).items():
                         cost = switches + (last not in (-1, thread))
-                        best = after.setdefault(state, {}).get(thread)
+                        best = costs.setdefault(state, {}).get(thread)
                         if best is None or cost < best[0]:
-                            after[state][thread] = (cost, (*path, (thread, alternative)))
-            costs = after
+                            costs[state][thread] = (cost, (*path, (thread, alternative)))
         answers = []
         for broken in candidates:
             tail = broken.witness.tail
-            for last, (switches, path) in costs[broken.witness.stored].items():
+            for last, (switches, path) in costs[self.stored(broken)].items():
                 cost = switches + bool(tail and last not in (-1, tail[0][0]))
                 answers.append((cost, (*path, *tail), broken.fault))
         _, path, fault = min(answers, key=lambda answer: answer[0])
         return path, fault
+
+    def stored(self, broken: Broken) -> State:
+        """The state that a broken property is told from."""
+        assert broken.witness.stored is not None
+        return broken.witness.stored

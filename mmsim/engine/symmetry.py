@@ -14,7 +14,7 @@ import re
 from array import array
 from collections.abc import Callable
 from functools import partial
-from itertools import permutations
+from itertools import chain, permutations, product
 from typing import Any, cast
 
 import attrs
@@ -171,6 +171,8 @@ class Symmetry:
         other = automata[twin].nodes[known]
         if node.ended != other.ended or not self._alike(renaming, node.step, other.step):
             raise NotSymmetricError
+        if self.rename(renaming, node.outcome) != other.outcome:
+            raise NotSymmetricError
         self._nodes[renaming, thread, number] = known
         return known
 
@@ -239,7 +241,8 @@ class Symmetry:
         """Every permutation of every group of copies."""
         if not self.tables.symmetric:
             return [()]
-        return [tuple(zip(group, order, strict=True)) for group in self.groups for order in permutations(group)]
+        each = [[tuple(zip(group, order, strict=True)) for order in permutations(group)] for group in self.groups]
+        return [tuple(chain.from_iterable(together)) for together in product(*each)]
 
     def all_renamed(self, outcome: tuple[tuple[str, Any], ...]) -> set[tuple[tuple[str, Any], ...]]:
         """An outcome and its twins, each in the order of the machine's threads."""

@@ -23,6 +23,7 @@ import attrs
 
 from mmsim.cells import Cell
 from mmsim.engine.automaton import Automaton, Node
+from mmsim.errors import UserError
 from mmsim.steps import KernelBug, Step
 from mmsim.threads import Machine
 
@@ -176,7 +177,7 @@ class Tables:
         self.place_of[cell] = place
         first = self.machine.initial.get(cell, cell.initial)
         self.values[place] = [first]
-        self._numbers[place] = {first: 0}
+        self._numbers[place] = {(type(first), first): 0}
         if place >= self.length:
             raise Outgrown
         return place
@@ -184,9 +185,10 @@ class Tables:
     def number(self, place: Place, value: Hashable) -> int:
         """The number of a value of the cell at `place`."""
         numbers = self._numbers[place]
-        known = numbers.get(value)
+        key = (type(value), value)  # False is not 0 to whoever prints it
+        known = numbers.get(key)
         if known is None:
-            known = numbers[value] = len(numbers)
+            known = numbers[key] = len(numbers)
             self.values[place].append(value)
             if known >= self.capacity:
                 raise Outgrown
@@ -208,16 +210,22 @@ class Tables:
         place = None if step.cell is None else self.place(step.cell)
         # without a cell the place read is the thread's own, which the move overwrites: any value will do
         old = None if place is None else self.values[place][value]
+        moves = []
         try:
-            outcomes = step.alternatives(old)
+            for new, result in step.alternatives(old):
+                hash(result)
+                after = number if place is None else self.number(place, new)
+                moves.append((after, automaton.follow(number, result)))
         except KernelBug as bug:
             return Special([(value, number)], [("no kernel bug", f"{step.word} {step.cell}: {bug}")])
-        moves = []
-        for new, result in outcomes:
-            following = automaton.follow(number, result)
-            if following >= self.capacity:
-                raise Outgrown
-            moves.append((number if place is None else self.number(place, new), following))
+        except (UserError, Outgrown):
+            raise
+        except Exception as error:
+            what = f"{step.word} on {step.cell}" if step.cell else step.word
+            msg = f"{what} in thread {automaton.thread.name}, awaited at {automaton.line(node)}, fails: {error}"
+            raise UserError(msg) from error
+        if any(following >= self.capacity for _, following in moves):
+            raise Outgrown
         if not moves:
             return None
         bugs = [automaton.nodes[after].bug for _, after in moves]

@@ -8,11 +8,9 @@ from mmsim.check import parse_schedule
 from mmsim.errors import UserError
 from mmsim.verdict import Move, Schedule
 
-GREEDY = "the pattern in schedule.py is greedy: reader1/1 is read as one step of a thread named `reader1/`"
 NAMES = st.sampled_from(("reader", "sealer", "user[0]", "user[1]", "user[10].slow", "a", "d2_d", "x/y"))
 
 
-@pytest.mark.xfail(strict=True, reason=GREEDY)
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.builds(Move, NAMES, st.integers(0, 12) | st.just(0)), max_size=30))
 def test_a_schedule_is_read_back_as_it_was_written(moves):
@@ -27,7 +25,6 @@ def test_one_without_alternatives_is_read_back(moves):
     assert parse_schedule(str(schedule)) == schedule
 
 
-@pytest.mark.xfail(strict=True, reason=GREEDY)
 def test_how_it_is_written():
     moves = (*[Move("reader")] * 7, Move("sealer", 1), Move("sealer", 1), *[Move("sealer")] * 2, Move("user[0]"))
     text = "reader7 sealer1/1 sealer1/1 sealer2 user[0]1"
@@ -42,8 +39,8 @@ def test_how_it_is_written():
     "part",
     [
         "reader", "7", "reader0", "reader1/", "reader1/x",
-        pytest.param("1/1", marks=pytest.mark.xfail(strict=True, reason=GREEDY)),
-        pytest.param("reader2/1", marks=pytest.mark.xfail(strict=True, reason=GREEDY)),
+        "1/1",
+        "reader2/1",
     ],
 )  # fmt: skip
 def test_what_is_no_schedule(part):

@@ -62,8 +62,7 @@ def test_every_schedule_replays_to_the_property_it_breaks(name, strategy, how):
     violation = verdict.violation
     assert violation.shortest
     schedule = violation.schedule
-    if not any(move.alternative for move in schedule.moves):  # see test_schedules.py for those that have some
-        assert parse_schedule(str(schedule)) == schedule
+    assert parse_schedule(str(schedule)) == schedule
     execution = execute(loaded(name, strategy), schedule)
     assert len(execution.steps) == len(schedule.moves)
     if violation.property not in ("no lock inversion", "no lock is taken unsafely for interrupts"):

@@ -330,7 +330,7 @@ def make(
 
 
 @st.composite
-def programs(draw: Callable[[Any], int], **sizes: Any) -> Program:
+def programs(draw: st.DrawFn, /, **sizes: Any) -> Program:
     """Random programs, for hypothesis to shrink."""
     return make(lambda below: draw(st.integers(0, below - 1)), **sizes)
 

@@ -1,7 +1,5 @@
 """The rules of locking: by class as lockdep has it, and those that one thread alone can break."""
 
-import pytest
-
 from mmsim.cells import Cell, Mutex, RwSem, SpinLock
 from mmsim.engine.lockdep import lock_fault
 from mmsim.engine.reduced import explore_reduced
@@ -174,15 +172,11 @@ def test_the_same_mutex_twice_is_a_deadlock():
     assert broken_by(thread(nest, *one)) == set()
 
 
-NODE_0 = "nobody looks at the bug of a thread's first node"
-
-
 async def at_once():
     message = "at once"
     raise KernelBug(message)
 
 
-@pytest.mark.xfail(strict=True, reason=NODE_0)
 def test_a_bug_before_the_first_step():
     assert broken_by(thread(at_once)) == {("no kernel bug", "at once")}
 
@@ -191,7 +185,6 @@ async def sleeps_first(lock):
     await take(lock)
 
 
-@pytest.mark.xfail(strict=True, reason=NODE_0)
 def test_an_interrupt_whose_first_step_sleeps():
     assert broken_by(thread(sleeps_first, Mutex("a.lock"), context=Context.HARDIRQ)) == {
         (SLEEPING, "lock a.lock may sleep in hardirq context")

@@ -160,9 +160,6 @@ def test_adds_commute_only_while_nobody_looks():
     agree(program)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="inc() and get_reference() are both ADD, but the latter is a bug where the count is 0"
-)
 def test_a_reference_taken_while_another_raises_the_count_from_0():
     agree(Program(((("inc", 0),), (("get_reference", 0),)), (0, 0)))
 

@@ -18,7 +18,7 @@ def no_outcome(_nodes):
 
 
 def every_schedule(program, length):
-    """Every schedule of at most `length` steps that ends where a property breaks, as tuples of (thread, alternative)."""
+    """Every schedule of at most `length` steps that ends where a property breaks: (thread, alternative) for each step."""
     tables, resting = tables_of(program)
     run = Run(tables, resting)
     broken, tried = [], 0
@@ -29,8 +29,8 @@ def every_schedule(program, length):
         if tried > MOST_SCHEDULES:
             return None
         run.restart()
-        for thread, alternative in path:
-            run.step(thread, alternative)
+        for mover, alternative in path:
+            run.step(mover, alternative)
         if run.fault is not None or run.end() is not None:
             broken.append(path)
         elif len(path) < length:
@@ -95,9 +95,9 @@ def test_it_replays_to_the_property_it_names():
     for program in broken_programs("replay", 80):
         tables, resting, (path, fault) = found_for(program)
         run = Run(tables, resting)
-        for thread, alternative in path:
+        for mover, alternative in path:
             assert run.fault is None
-            run.step(thread, alternative)
+            run.step(mover, alternative)
         assert (run.fault or run.end()) == fault
 
 
@@ -135,9 +135,8 @@ async def unlucky(cell):
     raise KernelBug(message)
 
 
-@pytest.mark.xfail(strict=True, reason="shortest() compares switches within one depth of the search, not one length")
 def test_fewest_switches_also_between_a_move_and_a_state():
-    """Three steps either way: chooser alone, and then a deadlock; or chooser twice, and unlucky's bug after a switch."""
+    """Three steps either way: chooser alone, then a deadlock; or chooser twice, and unlucky's bug after a switch."""
     cell = Cell("c", 0)
     tables = toy(thread(chooser, cell), thread(unlucky, cell))
     path, fault = shortest(tables, None, no_outcome, most_states=100)

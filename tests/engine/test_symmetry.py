@@ -73,13 +73,11 @@ async def returns_its_number(number, own, shared):
     return number, await shared.add_return(1)
 
 
-@pytest.mark.xfail(strict=False, reason="symmetry.py compares the steps of twins, and not what they return")
 def test_copies_that_differ_in_what_they_return():
     everything, seen, _ = searched(returns_its_number, ("user", 2), shared=0)
     assert seen == everything
 
 
-@pytest.mark.xfail(strict=False, reason="all_renamed() permutes one group at a time, not both at once")
 def test_two_groups_of_copies():
     everything, seen, _ = searched(adds_itself, ("user", 2), ("guest", 2), shared=0)
     assert seen == everything

@@ -70,7 +70,7 @@ def found_by(walker, walks):
 
 
 def test_pct_finds_a_bug_of_depth_two_as_often_as_its_theorem_says():
-    """Two threads, three steps: at least one walk in n k^(d-1) = 2 * 3 finds it, and none without a change of priority."""
+    """Two threads, three steps: one walk in n k^(d-1) = 2 * 3 finds it, none without a change of priority."""
     assert found_by("pct2", 600) >= 600 / 6 * 0.8
     assert found_by("pct1", 200) == 0
     assert found_by("uniform", 200) > 0

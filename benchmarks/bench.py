@@ -141,8 +141,9 @@ def mmsim_check(file: str, strategy: str, folder: Path, seconds: float, *options
             timed.seconds,
         )
     except (ValueError, LookupError, TypeError):
-        complaint = (timed.err.strip().splitlines() or ["no answer"])[-1]
-        return timed, Count(f"failed ({complaint[:70]})")
+        complaints = timed.err.strip().splitlines() or ["no answer"]
+        complaint = next((line for line in complaints if line.startswith("mmsim: ")), complaints[-1])
+        return timed, Count(f"failed: {complaint.removeprefix('mmsim: ')[:30]}")
 
 
 def steps(schedule: Any) -> int | None:

@@ -46,17 +46,17 @@ from mmsim.syscalls import (
 
 MMAP_BASE = 0x10000
 
-Linked = tuple[tuple[Mm, Vma], ...]
+Linked = frozenset[tuple[Mm, Vma]]
 
 
 def linked(tree: Linked, mm: Mm, vma: Vma) -> Linked:
     """vma_interval_tree_insert()."""
-    return (*tree, (mm, vma))
+    return tree | {(mm, vma)}
 
 
 def unlinked(tree: Linked, mm: Mm, vma: Vma) -> Linked:
     """vma_interval_tree_remove()."""
-    return tuple(entry for entry in tree if entry != (mm, vma))
+    return tree - {(mm, vma)}
 
 
 def page_align(length: int) -> int:

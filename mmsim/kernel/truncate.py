@@ -12,14 +12,20 @@ from __future__ import annotations
 from mmsim.kernel.memory_zap import zap_page
 from mmsim.kernel.page_alloc import delete_from_page_cache, put_page
 from mmsim.kernel.tlb import flush_tlb
-from mmsim.kernel.types import AddressSpace, Kernel, patched
+from mmsim.kernel.types import AddressSpace, Kernel, Mm, Vma, patched
 from mmsim.syscalls import PAGE_SIZE
+
+
+def place_in_tree(entry: tuple[Mm, Vma]) -> tuple[int, str, int]:
+    """An interval tree keeps no order of arrival; the mms of one page come in the order of their names."""
+    mm, vma = entry
+    return vma.pgoff, mm.name, vma.start
 
 
 async def unmap_mapping_page(k: Kernel, mapping: AddressSpace, index: int) -> None:
     """unmap_mapping_range() for one page: clear the PTEs of every mapping of it."""
     async with mapping.i_mmap_mutex:
-        for mm, vma in await mapping.i_mmap.load():
+        for mm, vma in sorted(await mapping.i_mmap.load(), key=place_in_tree):
             address = vma.start + (index - vma.pgoff) * PAGE_SIZE
             if not vma.start <= address < vma.end:
                 continue

@@ -47,7 +47,7 @@ class AddressSpace(Handle):
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
         self.i_mmap_writable: Cell[int] = self.cell("i_mmap_writable", 0)
-        self.i_mmap: Cell[tuple[tuple[Mm, Vma], ...]] = self.cell("i_mmap", ())
+        self.i_mmap: Cell[frozenset[tuple[Mm, Vma]]] = self.cell("i_mmap", frozenset())
         self.i_mmap_mutex = world.lock(Mutex, f"{name}.i_mmap_mutex")
 
     def slot(self, index: int) -> Cell[Page | None]:

@@ -81,7 +81,7 @@ class TimedRun(Environment):
         except Exception as error:  # noqa: BLE001 - SimPy would raise a copy of it; run_to_end() raises the original
             self._failure = error
 
-    def _life(self, me: Runner) -> Work:  # noqa: PLR0915 - the inner loop; calls would cost a third
+    def _life(self, me: Runner) -> Work:
         queue, values, queues, interrupts = self._queue, self.values, self.waiters.queues, self.cpus.interrupts
         send, flat, record, locks = me.coroutine.send, self._flat, self.recorder, self.locks
         tick = _Tick(self)

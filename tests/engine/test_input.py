@@ -45,11 +45,11 @@ def test_an_exception_names_the_thread_and_the_line():
 
 class Odd:
     def __await__(self):
-        yield "something odd"  # odd
+        yield "something odd"
 
 
 async def deeper():
-    await Odd()
+    await Odd()  # odd
 
 
 async def odd(cell):
@@ -139,7 +139,7 @@ def test_an_outcome_that_is_not_hashable():
     assert "returned [0], which is not hashable" in complaint(returns_a_list)
 
 
-CALLS = []  # a global: no local tells
+CALLS: list[int] = []  # a global: no local tells
 
 
 async def forgetful(cell):

@@ -92,7 +92,7 @@ async def unlink_without_counting(k, mm, vma):
 
 
 def without(tree, mm, vma):
-    return tuple(entry for entry in tree if entry != (mm, vma))
+    return tree - {(mm, vma)}
 
 
 async def zap_without_map_count(mm, address):

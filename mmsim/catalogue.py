@@ -142,9 +142,7 @@ def thread_names(scenario: Scenario) -> tuple[str, ...]:
 def _names_of(member: ThreadFunction | Process) -> list[str]:
     if not isinstance(member, Process):
         return [member.__name__]
-    if member.copies == 1:
-        return [thread.__name__ for thread in member.threads]
-    return [f"{thread.__name__}[{index}]" for index in range(member.copies) for thread in member.threads]
+    return [member.thread_name(thread, index) for index in range(member.copies) for thread in member.threads]
 
 
 def check(scenario: Scenario, where: str, strategies: Collection[str] | None = None) -> None:

@@ -332,6 +332,9 @@ def list_(what: str, form: str) -> None:
     "--delay", "delays", multiple=True, metavar="DEVICE=NS", help="How long a device takes; `DEVICE=never` is silent."
 )
 @click.option("--until", "until_ns", type=float, metavar="NS", help="Stop then.")
+@click.option(
+    "--stagger", "stagger_ns", type=float, default=0.0, metavar="NS", help="Each thread starts within this time."
+)
 @ALL_STEPS
 @FORMAT
 @TRACEBACK
@@ -345,6 +348,7 @@ def simulate(
     step_ns: float,
     delays: tuple[str, ...],
     until_ns: float | None,
+    stagger_ns: float,
     all_steps: bool,
     form: str,
 ) -> None:
@@ -361,6 +365,7 @@ def simulate(
         delays=dict(map(delay, delays)),
         until_ns=until_ns,
         timeline=True,
+        stagger_ns=stagger_ns,
     )
     if form == "json":
         say(_json("simulate", [json_.simulated(test, result)]))
@@ -401,6 +406,7 @@ def conform(
     from mmsim.verdict import Holds
 
     test = batch.load(scenario, strategy, release)
+    run.refuse_model_only(test.scenario)  # before the model is searched for nothing
     meter = Meter(f"{test.name} on the running kernel")
     verdict = checker.check(test, progress=meter)
     meter.end()

@@ -86,7 +86,7 @@ def _plan(scenario: Scenario, world: World, main: Process) -> list[Planned]:
             process = world.handle(Process, f"{first}{suffix}")
             own = {device.name: _own_name(process.name, device) for device in item.devices}
             for function in item.threads:
-                plan.append((f"{function.__name__}{suffix}", function, process, number, own))
+                plan.append((item.thread_name(function, number), function, process, number, own))
     return plan
 
 

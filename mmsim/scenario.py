@@ -38,6 +38,13 @@ class Process:
     copies: int = 1
     devices: tuple[Device, ...] = ()
 
+    def thread_name(self, thread: ThreadFunction, number: int) -> str:
+        """`user`, or `user[1]` for the second of several copies; a further thread of that copy is `user[1].helper`."""
+        if self.copies == 1:
+            return thread.__name__
+        first = f"{self.threads[0].__name__}[{number}]"
+        return first if thread is self.threads[0] else f"{first}.{thread.__name__}"
+
 
 def process(*threads: ThreadFunction) -> Process:
     """A process other than the one `setup` ran in.  It inherits the descriptors, not the mappings."""

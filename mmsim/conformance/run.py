@@ -96,6 +96,13 @@ def run_once(scenario: Scenario, timing: Timing | None = None) -> Outcome:
     return result.observed[0][0]
 
 
+def refuse_model_only(scenario: Scenario) -> None:
+    """Raise UserError for a scenario that is never to be run on a real kernel."""
+    if scenario.model_only:
+        msg = "this scenario is for the model only and is never run on a real kernel (model_only = True)"
+        raise UserError(msg)
+
+
 def conform(
     scenario: Scenario,
     allowed: Collection[Outcome] | None = None,
@@ -141,9 +148,7 @@ def _perform(
     seconds: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ConformanceResult:
-    if scenario.model_only:
-        msg = "this scenario is for the model only and is never run on a real kernel (model_only = True)"
-        raise UserError(msg)
+    refuse_model_only(scenario)
     began = time.monotonic()
     release = platform.release()
     with tempfile.TemporaryDirectory(prefix="mmsim-") as scratch:

@@ -135,9 +135,8 @@ def cast_of(scenario: Scenario) -> Cast:
     devices: dict[tuple[Device, int | None], None] = {(device, None): None for device in scenario.devices}
     for group in scenario.threads:
         if isinstance(group, Process):
-            alone = group.copies == 1
             for index in range(group.copies):
-                names = [t.__name__ if alone else f"{t.__name__}[{index}]" for t in group.threads]
+                names = [group.thread_name(thread, index) for thread in group.threads]
                 processes.append(tuple(Place(n, t, index) for n, t in zip(names, group.threads, strict=True)))
                 devices.update({(device, index): None for device in group.devices})
     return Cast(tuple(processes), scenario.children, tuple(devices))

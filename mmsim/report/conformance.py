@@ -26,6 +26,8 @@ def text(test: Test, result: ConformanceResult, *, complete: bool) -> str:
     width = max((len(f"{count:,}") for _, count in result.observed), default=1)
     for outcome, count in result.observed:
         allowed = "not in the model" if outcome in result.impossible else "allowed" if complete else "not judged"
+        if outcome in result.torn:
+            allowed = "two allowed outcomes, torn within a word of the model"
         lines.append(f"{count:{width},}  {told(outcome)}  [{allowed}]")
     lines += [f"{0:{width}}  {told(outcome)}  [allowed, never seen]" for outcome in result.unseen]
     lines += [

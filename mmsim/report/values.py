@@ -13,6 +13,9 @@ from mmsim.cells import Named
 
 LONGEST_PATTERN = 24
 """How many bytes, or characters of text, are printed before a value is cut."""
+UNIT = 4
+MOST_RUNS = 4
+"""Bytes made of at most so many runs of a unit of so many bytes print as `"late"x512 "orig"x512`."""
 
 
 def show(value: Any) -> str:
@@ -51,7 +54,22 @@ def _bytes(data: bytes) -> str:
         return "zeros"
     if len(pattern) <= LONGEST_PATTERN:
         return _quoted(pattern)
+    runs = _runs(data)
+    if len(runs) <= MOST_RUNS:
+        return " ".join(f"{show(unit)}x{count}" for unit, count in runs)
     return f"{_quoted(pattern[:LONGEST_PATTERN])}... ({len(data)} bytes)"
+
+
+def _runs(data: bytes) -> list[tuple[bytes, int]]:
+    """Content that is late in one half and original in the other: units of UNIT bytes, each with how often it repeats."""
+    runs: list[tuple[bytes, int]] = []
+    for start in range(0, len(data), UNIT):
+        unit = data[start : start + UNIT]
+        if runs and runs[-1][0] == unit:
+            runs[-1] = (unit, runs[-1][1] + 1)
+        else:
+            runs.append((unit, 1))
+    return runs
 
 
 def _quoted(data: bytes) -> str:

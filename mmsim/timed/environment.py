@@ -200,5 +200,5 @@ def _wake(runner: Runner) -> None:
 
 
 def _delay_of(device: str, delays: Mapping[str, Delay]) -> Delay:
-    """The delay given for this device, for all its copies (`disk` for `disk[0]`), or `DEFAULT_DELAY`."""
-    return delays.get(device) or delays.get(device.partition("[")[0]) or DEFAULT_DELAY
+    """The delay given for this device, for all its copies (`disk` for `user[0].disk`), or `DEFAULT_DELAY`."""
+    return delays.get(device) or delays.get(device.rpartition(".")[2]) or DEFAULT_DELAY

@@ -28,8 +28,8 @@ def simulate(
 ) -> Result:
     """Run the machine on `cpus` CPUs, until nothing is left to do or `until_ns` is reached.
 
-    `cost` is what steps take (`FlatCost()` if None), `delays` says by a device's thread name (`disk`, or `disk[0]` for
-    one of several copies) how long it takes to answer; `timeline` keeps every step and system call; `timeout_ns` is
+    `cost` is what steps take (`FlatCost()` if None), `delays` says by a device's thread name (`disk`, or `user[0].disk`
+    for one copy's) how long it takes to answer; `timeline` keeps every step and system call; `timeout_ns` is
     the time after which a `wait_until_timeout` gives up.  Every task starts at an instant of its own, drawn from the
     first `stagger_ns`; at 0 all start together, and with flat costs and fixed delays every seed gives the same run.
     The same arguments give the same result.
@@ -43,7 +43,7 @@ def simulate(
         checked_duration(until_ns, "the time to simulate", positive=True)
     checked_duration(timeout_ns, "the timeout", positive=True)
     checked_duration(stagger_ns, "the span in which threads start")
-    devices = sorted({name for t in machine.threads if t.silent for name in (t.name, t.name.partition("[")[0])})
+    devices = sorted({name for t in machine.threads if t.silent for name in (t.name, t.name.rpartition(".")[2])})
     for name in delays or {}:
         if name not in devices:
             known = f"it has {', '.join(devices)}" if devices else "it has none"

@@ -232,20 +232,20 @@ def test_a_delay_goes_to_all_copies_of_a_device_or_to_one():
 
             return ask
 
-        names = ["disk[0]", "disk[1]"]
+        names = ["user[0].disk", "user[1].disk"]
         users = [Thread(f"user of {name}", user(name)) for name in names]
         given = {name.replace("_", "["): delay for name, delay in delays.items()}
         return simulate(machine(world, *users, *(device(world, name) for name in names)), cpus=4, delays=given).end_ns
 
     assert run(disk=Fixed(500)) == 540
     world = World()
-    slow = device(world, "disk[1]")
+    slow = device(world, "user[1].disk")
 
     async def user():
-        await world.cell("disk[1].request", "none").store("asked")
-        await world.cell("disk[1].request", "none").wait_until(done)
+        await world.cell("user[1].disk.request", "none").store("asked")
+        await world.cell("user[1].disk.request", "none").wait_until(done)
 
-    delays = {"disk": Fixed(1), "disk[1]": Fixed(700)}
+    delays = {"disk": Fixed(1), "user[1].disk": Fixed(700)}
     assert simulate(machine(world, user, slow), delays=delays).end_ns == 740
 
 

@@ -10,7 +10,7 @@ from mmsim.check.bounds import Bounds, Clock, Progress, stopper
 from mmsim.check.judge import Test, broken_property
 from mmsim.check.properties import AlwaysOn
 from mmsim.engine.lockdep import lock_fault
-from mmsim.engine.reduced import explore_reduced, path_to
+from mmsim.engine.reduced import explore_reduced, path_to, rehearse
 from mmsim.engine.run import Run, outcome
 from mmsim.engine.search import Broken, Explored, Path, Stop, explore
 from mmsim.engine.shortest import shortest
@@ -60,6 +60,10 @@ def check(
     """
     tables, properties = tables_of(test, merge=merge)
     stop = stopper(bounds, clock, progress)
+    try:
+        rehearse(tables)
+    except KeyboardInterrupt:
+        return Undecided("interrupted", (), Coverage(0, 0, "bounded (interrupted)"))
     reduced = bool(reduce)
     found = Explored(stopped=MANY)
     if not reduced:

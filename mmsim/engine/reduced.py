@@ -41,7 +41,7 @@ from mmsim.engine.search import (
 )
 from mmsim.engine.symmetry import Symmetry
 from mmsim.engine.tables import Outgrown, Special, State, Tables
-from mmsim.engine.walks import uniform, walk
+from mmsim.engine.walks import pct, pos, uniform, walk
 
 Threads = tuple[int, ...]
 
@@ -80,7 +80,7 @@ class Persistent:
         for first in able:
             if first in self.silent:
                 continue
-            moving = tuple(thread for thread in self._close(first, nodes, able) if thread in able)
+            moving = tuple(thread for thread in self._close(first, nodes) if thread in able)
             if len(moving) < len(best):
                 best = moving
         return best
@@ -105,19 +105,15 @@ class Persistent:
             if thread not in chosen
         }
 
-    def _close(self, first: int, nodes: array[int], able: Threads) -> set[int]:
-        """The smallest set with `first` in it that nobody outside can conflict with."""
-        futures = self.futures
+    def _close(self, first: int, nodes: array[int]) -> set[int]:
+        """The smallest set with `first` in it that nobody outside can conflict with, asleep or not."""
         chosen = {first}
-        grown = True
-        while grown:
-            grown = False
-            outside = self._outside(chosen, nodes)
-            awake = self._awake(outside, nodes, able)
-            for thread in awake:
-                if any(futures.pending(one, nodes[one]).clashes(outside[thread]) for one in chosen):
-                    chosen.add(thread)
-                    grown = True
+        grown = [first]
+        for one in grown:
+            for other in range(self.tables.threads):
+                if other not in chosen and self._clashes(one, other, nodes):
+                    chosen.add(other)
+                    grown.append(other)
         return chosen
 
     def _awake(self, outside: dict[int, Footprint], nodes: array[int], able: Threads) -> list[int]:
@@ -144,10 +140,7 @@ def explore_reduced(
 ) -> Explored:
     """All verdicts and outcomes, from representatives only.  With `first_only`, ends at the first broken property."""
     passes = 0
-    try:
-        rehearse(tables)
-    except KeyboardInterrupt:
-        return Explored(stopped="interrupted")
+    rehearse(tables)
     while True:
         found = Explored()
         found.passes = passes = passes + 1
@@ -165,23 +158,28 @@ def explore_reduced(
             return found
 
 
-QUIET_WALKS = 12
+QUIET_WALKS = 24
 """So many random walks in a row must teach nothing before the first pass begins."""
 WALKS = 400
 
 
 def rehearse(tables: Tables) -> None:
     """Learn most of the automata along random walks, so that few passes of the search are spent on learning."""
+    if tables.rehearsed:
+        return
     rng = random.Random(0)
     run = Run(tables)
     quiet = 0
-    for _ in range(WALKS):
+    walkers = (uniform, pos, pct(3))
+    for number in range(WALKS):
         news = tables.news
         run.restart()
-        walk(run, uniform, rng, most=2000)
+        walk(run, walkers[number % len(walkers)], rng, most=2000)
         quiet = quiet + 1 if tables.news == news else 0
         if quiet == QUIET_WALKS:
             break
+    tables.rehearsed = True
+    tables.lay_out()
 
 
 class _Reduced:

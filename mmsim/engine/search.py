@@ -7,7 +7,7 @@ places that a move changes are written into the unpacked state, packed, looked u
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import attrs
 
@@ -112,28 +112,30 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
                     return
             places = array(typecode, state)
             before = transitions = found.transitions
-            moves: Iterable[tuple[int, int]]
             for group in (loud, silent):
                 for thread, rows in group:
                     node = places[thread]
                     place, row = rows[node]
                     value = places[place]
                     move = row[value]
-                    if move is None:
-                        continue
-                    if move.__class__ is Special:
-                        moves = allowed(tables, found, places, thread, move, Witness(state))
-                        transitions += len(move.alternatives)
-                    else:
-                        moves = (move,)
+                    if move.__class__ is tuple:
                         transitions += 1
-                    for new, after in moves:
-                        places[place] = new
-                        places[thread] = after
+                        places[place], places[thread] = move
                         reached = places.tobytes()
                         if reached not in seen:
                             seen[reached] = state
                             append(reached)
+                    elif move is None:
+                        continue
+                    else:
+                        transitions += len(move.alternatives)
+                        for places[place], places[thread] in allowed(
+                            tables, found, places[:], thread, move, Witness(state)
+                        ):
+                            reached = places.tobytes()
+                            if reached not in seen:
+                                seen[reached] = state
+                                append(reached)
                     places[place] = value
                     places[thread] = node
                 if group is loud and transitions == before:

@@ -30,6 +30,8 @@ from mmsim.threads import Machine
 T = TypeVar("T")
 
 SPARE_PLACES = 24
+FEW_SPARE_PLACES = 4
+"""Places for cells not met yet: many before anything is known, few after walks have met nearly all there are."""
 _CAPACITY = {"B": 1 << 8, "H": 1 << 16, "I": 1 << 32}
 
 Place = int
@@ -130,6 +132,7 @@ class Tables:
         self._numbers: dict[Place, dict[Hashable, int]] = {}
         self.footprint: dict[tuple[int, int], set[Place]] = {}  # (thread, node) -> places its property looks at
         self._watching = 0
+        self.rehearsed = False  # once random walks have met most cells
         self.symmetric = True  # until two copies turn out to differ
         self.lay_out()
 
@@ -145,7 +148,8 @@ class Tables:
         most = max([len(automaton.nodes) for automaton in self.automata] + [len(v) for v in self.values.values()])
         self.typecode = next(code for code, capacity in _CAPACITY.items() if most < capacity)
         self.capacity = _CAPACITY[self.typecode]
-        self.length = self.threads + len(self.cells) + SPARE_PLACES
+        spare = FEW_SPARE_PLACES if self.rehearsed else SPARE_PLACES
+        self.length = self.threads + len(self.cells) + spare
         self.rows = [Rows(self, thread) for thread in range(self.threads)]
 
     @property

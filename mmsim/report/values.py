@@ -61,7 +61,7 @@ def _bytes(data: bytes) -> str:
 
 
 def _runs(data: bytes) -> list[tuple[bytes, int]]:
-    """Content that is late in one half and original in the other: units of UNIT bytes, each with how often it repeats."""
+    """Content that is late in one half and original in the other: units of UNIT bytes, and how often each repeats."""
     runs: list[tuple[bytes, int]] = []
     for start in range(0, len(data), UNIT):
         unit = data[start : start + UNIT]

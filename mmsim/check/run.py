@@ -13,7 +13,7 @@ from mmsim.engine.lockdep import lock_fault
 from mmsim.engine.reduced import explore_reduced, path_to, rehearse
 from mmsim.engine.run import Run, outcome
 from mmsim.engine.search import Broken, Explored, Path, Stop, explore
-from mmsim.engine.shortest import shortest
+from mmsim.engine.shortest import BrokenOutcome, shortest
 from mmsim.engine.symmetry import Symmetry
 from mmsim.engine.tables import Fault, Tables
 from mmsim.engine.walks import walk, walker_named
@@ -50,6 +50,7 @@ def check(
     bounds: Bounds = Bounds(),
     reduce: bool | None = None,
     merge: bool = True,
+    first: bool = False,
     clock: Clock = time.monotonic,
     progress: Report | None = None,
 ) -> Verdict:
@@ -57,6 +58,7 @@ def check(
 
     `reduce=False` is the reference search; by default it is tried first, since nothing beats it where there are few
     states, and the reduced search (`reduce=True`) takes over where there are many.  `merge=False` audits local states.
+    With `first`, look for the shortest counterexample before anything else, and stop at it.
     """
     tables, properties = tables_of(test, merge=merge)
     stop = stopper(bounds, clock, progress)
@@ -64,6 +66,10 @@ def check(
         rehearse(tables)
     except KeyboardInterrupt:
         return Undecided("interrupted", (), Coverage(0, 0, "bounded (interrupted)"))
+    if first:
+        verdict = _first(test, tables, properties, lambda: stop(Explored()) is not None)
+        if verdict is not None:
+            return verdict
     reduced = bool(reduce)
     found = Explored(stopped=MANY)
     if not reduced:
@@ -82,6 +88,32 @@ def check(
     return Holds(outcomes, coverage)
 
 
+FIRST_STATES = 1_000_000
+"""How many states the search for the first counterexample may store before the whole space is searched instead."""
+
+
+def _first(test: Test, tables: Tables, properties: AlwaysOn, out_of_time: Callable[[], bool]) -> Verdict | None:
+    judged = _judge_of(test, tables)
+    try:
+        found = shortest(tables, properties.resting, judged, most_states=FIRST_STATES, out_of_time=out_of_time)
+    except KeyboardInterrupt:
+        return Undecided("interrupted", (), Coverage(0, 0, "bounded (interrupted)"))
+    if found is None:
+        return None
+    violation = Violation(*found.fault, _schedule(tables, found.path), shortest=True)
+    coverage = Coverage(found.states, 0, "bounded (the first counterexample)", depth=len(found.path))
+    return Violated(violation, (), coverage)
+
+
+def _judge_of(test: Test, tables: Tables) -> BrokenOutcome:
+    """Judges what the threads returned, by their nodes."""
+
+    def broken_outcome(nodes: tuple[int, ...]) -> Fault | None:
+        return broken_property(test.scenario, outcome(tables, nodes))
+
+    return broken_outcome
+
+
 def _outcomes(tables: Tables, found: Explored, *, reduced: bool) -> tuple[Outcome, ...]:
     symmetry = Symmetry(tables)
     seen: set[Outcome] = set()
@@ -92,9 +124,7 @@ def _outcomes(tables: Tables, found: Explored, *, reduced: bool) -> tuple[Outcom
 
 
 def _violation(test: Test, tables: Tables, properties: AlwaysOn, found: Explored, *, reduced: bool) -> Violation | None:
-    def broken_outcome(nodes: tuple[int, ...]) -> Fault | None:
-        return broken_property(test.scenario, outcome(tables, nodes))
-
+    broken_outcome = _judge_of(test, tables)
     candidates = list(found.broken)
     for nodes, witness in found.quiescent.items():
         fault = broken_outcome(nodes)
@@ -111,8 +141,7 @@ def _violation(test: Test, tables: Tables, properties: AlwaysOn, found: Explored
         tables.lay_out()
     best = shortest(tables, properties.resting, broken_outcome, most_states=SHORTEST_STATES)
     if best is not None:
-        path, (name, detail) = best
-        return Violation(name, detail, _schedule(tables, path), shortest=True)
+        return Violation(*best.fault, _schedule(tables, best.path), shortest=True)
     if ways:
         return Violation(*candidates[0].fault, _schedule(tables, ways[0]), shortest=False)
     assert inverted is not None

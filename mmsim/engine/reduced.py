@@ -287,13 +287,11 @@ class _Reduced:
             if move.__class__ is Special:
                 if len(move.alternatives) > 1:
                     break
-                found.transitions += 1
                 moves = allowed(tables, found, places, thread, move, Witness(origin, tuple(tail)))
                 if not moves:
                     break  # what the others do while this step is not made remains to be seen
                 move = moves[0]
-            else:
-                found.transitions += 1
+            found.transitions += 1
             tail.append((thread, 0))
             places[changed], places[thread] = move
             pending[thread] = rows[thread][places[thread]]

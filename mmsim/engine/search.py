@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import attrs
 
-from mmsim.engine.tables import Fault, Outgrown, Special, State, Tables
+from mmsim.engine.tables import Fault, Outgrown, Row, Special, State, Tables
 
 STATES_BETWEEN_CHECKS = 64
 
@@ -93,6 +93,7 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
     found.broken += bugs_at_start(tables)
     loud = [(t, tables.rows[t]) for t, thread in enumerate(tables.machine.threads) if not thread.silent]
     silent = [(t, tables.rows[t]) for t, thread in enumerate(tables.machine.threads) if thread.silent]
+    groups = (loud, silent)
     typecode = tables.typecode
     frontier = [start]
     check = STATES_BETWEEN_CHECKS - 1  # so that the first state is checked as well
@@ -112,12 +113,12 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
                     return
             places = array(typecode, state)
             before = transitions = found.transitions
-            for group in (loud, silent):
+            for group in groups:
                 for thread, rows in group:
                     node = places[thread]
                     place, row = rows[node]
                     value = places[place]
-                    move = row[value]
+                    move = row.known[value]
                     if move.__class__ is tuple:
                         transitions += 1
                         places[place], places[thread] = move
@@ -128,10 +129,10 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
                     elif move is None:
                         continue
                     else:
-                        transitions += len(move.alternatives)
-                        for places[place], places[thread] in allowed(
-                            tables, found, places[:], thread, move, Witness(state)
-                        ):
+                        moves, made = _learnt(tables, found, places, thread, row, Witness(state))
+                        transitions += made
+                        for new, after in moves:
+                            places[place], places[thread] = new, after
                             reached = places.tobytes()
                             if reached not in seen:
                                 seen[reached] = state
@@ -146,6 +147,18 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
         frontier = following
         found.depth += 1
     found.waiting = 0
+
+
+def _learnt(
+    tables: Tables, found: Explored, places: array[int], thread: int, row: Row, here: Witness
+) -> tuple[list[tuple[int, int]], int]:
+    """The moves of a thread where they are not the ordinary one, or not learnt yet; and how many were tried."""
+    move = row[places[tables.rows[thread][places[thread]][0]]]
+    if move is None:
+        return [], 0
+    if move.__class__ is Special:
+        return allowed(tables, found, places, thread, move, here), len(move.alternatives)
+    return [move], 1
 
 
 def bugs_at_start(tables: Tables) -> list[Broken]:

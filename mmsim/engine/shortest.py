@@ -9,44 +9,64 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from typing import NamedTuple
 
 from mmsim.engine.search import Broken, Explored, Path, Resting, Witness, allowed, bugs_at_start, rest
-from mmsim.engine.tables import Outgrown, Special, State, Tables
+from mmsim.engine.tables import Fault, Outgrown, Special, State, Tables
 
 BrokenOutcome = Callable[[tuple[int, ...]], "tuple[str, str] | None"]
 """Judges the nodes of all threads in a quiescent state."""
 
 
+class Found(NamedTuple):
+    """A shortest path that breaks a property, the property, and how many states were stored on the way."""
+
+    path: Path
+    fault: Fault
+    states: int
+
+
 def shortest(
-    tables: Tables, resting: Resting | None, broken_outcome: BrokenOutcome, *, most_states: int
-) -> tuple[Path, tuple[str, str]] | None:
-    """The shortest path that breaks a property, with the property; None if `most_states` were not enough."""
+    tables: Tables,
+    resting: Resting | None,
+    broken_outcome: BrokenOutcome,
+    *,
+    most_states: int,
+    out_of_time: Callable[[], bool] = bool,
+) -> Found | None:
+    """The shortest path that breaks a property; None if there is none, or `most_states` or the time were not enough."""
     while True:
         try:
-            return _Shortest(tables, resting, broken_outcome, most_states).find()
+            return _Shortest(tables, resting, broken_outcome, most_states, out_of_time).find()
         except Outgrown:
             tables.lay_out()
 
 
 class _Shortest:
     def __init__(
-        self, tables: Tables, resting: Resting | None, broken_outcome: BrokenOutcome, most_states: int
+        self,
+        tables: Tables,
+        resting: Resting | None,
+        broken_outcome: BrokenOutcome,
+        most_states: int,
+        out_of_time: Callable[[], bool],
     ) -> None:
         self.tables = tables
         self.resting = resting
         self.broken_outcome = broken_outcome
         self.most_states = most_states
+        self.out_of_time = out_of_time
         self.order = [t for t, thread in enumerate(tables.machine.threads) if not thread.silent]
         self.loud = len(self.order)
         self.order += [t for t, thread in enumerate(tables.machine.threads) if thread.silent]
 
-    def find(self) -> tuple[Path, tuple[str, str]] | None:
+    def find(self) -> Found | None:
         start = self.tables.initial()
         seen = {start}
         level = [start]
         early = bugs_at_start(self.tables)
         if early:
-            return (), early[0].fault
+            return Found((), early[0].fault, 1)
         # for each depth: state -> the (state before, thread, alternative) it is reached by in exactly that many steps
         reached: list[dict[State, list[tuple[State, int, int]]]] = [{start: []}]
         while level:
@@ -62,9 +82,10 @@ class _Shortest:
                         self.expand(state, seen, {}, deeper)
                     found += [broken for broken in deeper if not broken.witness.tail]
                     reached.append(following)
-                return self.best(reached, found)
+                path, fault = self.best(reached, found)
+                return Found(path, fault, len(seen))
             seen |= following.keys()
-            if len(seen) > self.most_states:
+            if len(seen) > self.most_states or self.out_of_time():
                 return None
             reached.append(following)
             level = list(following)

@@ -168,6 +168,7 @@ class Symmetry:
         known = 0
         for result in node.history:
             known = automata[twin].follow(known, self.rename(renaming, result))
+        self.tables.add_rows(twin)
         other = automata[twin].nodes[known]
         if node.ended != other.ended or not self._alike(renaming, node.step, other.step):
             raise NotSymmetricError
@@ -234,6 +235,7 @@ class Symmetry:
                 at = self.node(renaming, thread, node.number)
                 for key in list(node.next):
                     self.tables.automata[twin].follow(at, self.rename(renaming, key[1]))
+            self.tables.add_rows(twin)
 
     # ---- outcomes
 

@@ -77,38 +77,34 @@ class Special:
 
 
 class Row(dict[int, Any]):
-    """The moves of one thread at one node, by value of the cell; learns what it is asked for the first time."""
+    """The moves of one thread at one node, by value of the cell; learns what it is asked for the first time.
 
-    __slots__ = ("node", "tables", "thread")
+    `known` has the same moves once they are learnt, and UNKNOWN before, as a plain list: the inner loop of the
+    unreduced search, in which every look-up counts, asks it first.
+    """
+
+    __slots__ = ("known", "node", "tables", "thread")
 
     def __init__(self, tables: Tables, thread: int, node: int) -> None:
         super().__init__()
         self.tables = tables
         self.thread = thread
         self.node = node
+        # in a wide layout a list of all values would be too long
+        self.known: Any = [UNKNOWN] * tables.capacity if tables.typecode == "B" else self
 
     def __missing__(self, value: int) -> Any:
         move = self[value] = self.tables.learn(self.thread, self.node, value)
+        if self.known is not self:
+            self.known[value] = move
         return move
 
 
-class Rows(dict[int, tuple[Place, Row]]):
-    """The rows of one thread, by node."""
+UNKNOWN: Any = Special([], [])
+"""In place of a move not learnt yet."""
 
-    __slots__ = ("tables", "thread")
-
-    def __init__(self, tables: Tables, thread: int) -> None:
-        super().__init__()
-        self.tables = tables
-        self.thread = thread
-
-    def __missing__(self, node: int) -> tuple[Place, Row]:
-        step = self.tables.automata[self.thread].nodes[node].step
-        place = self.thread  # a step on no cell reads a place that cannot matter to it: its own
-        if step is not None and step.cell is not None:
-            place = self.tables.place(step.cell)
-        row = self[node] = (place, Row(self.tables, self.thread, node))
-        return row
+Rows = list[tuple[Place, Row]]
+"""The rows of one thread, by node."""
 
 
 class Tables:
@@ -150,7 +146,20 @@ class Tables:
         self.capacity = _CAPACITY[self.typecode]
         spare = FEW_SPARE_PLACES if self.rehearsed else SPARE_PLACES
         self.length = self.threads + len(self.cells) + spare
-        self.rows = [Rows(self, thread) for thread in range(self.threads)]
+        self.rows: list[Rows] = [[] for _ in range(self.threads)]
+        for thread in range(self.threads):
+            self.add_rows(thread)
+
+    def add_rows(self, thread: int) -> None:
+        """A row for each node learnt since.  Raises Outgrown if there are too many."""
+        if len(self.automata[thread].nodes) > self.capacity:
+            raise Outgrown
+        rows = self.rows[thread]
+        for number in range(len(rows), len(self.automata[thread].nodes)):
+            step = self.automata[thread].nodes[number].step
+            # a step on no cell reads a place that cannot matter to it: the thread's own
+            place = thread if step is None or step.cell is None else self.place(step.cell)
+            rows.append((place, Row(self, thread, number)))
 
     @property
     def news(self) -> int:
@@ -228,8 +237,7 @@ class Tables:
             what = f"{step.word} on {step.cell}" if step.cell else step.word
             msg = f"{what} in thread {automaton.thread.name}, awaited at {automaton.line(node)}, fails: {error}"
             raise UserError(msg) from error
-        if any(following >= self.capacity for _, following in moves):
-            raise Outgrown
+        self.add_rows(thread)
         if not moves:
             return None
         bugs = [automaton.nodes[after].bug for _, after in moves]

@@ -1,7 +1,7 @@
 """The README's commands and what they print, kept true.
 
-A block that begins with ```console and `$ ` lines is run in the repository's folder by the Python that runs this
-file; what follows a command, up to the next `$ `, is its output.  Times and hashes are compared as such.
+A block that begins with ```console and `$ ` lines is run by the Python that runs this file, in a folder that holds the
+README's own files: every block that begins with ```python and `# NAME.py`.  What follows a command, up to the next `$ `, is its output.  Times and hashes are compared as such.
 Blocks that begin with ```sh are for the reader's eyes and are not run.
 
     python -m tests.readme --write      # run everything again and write down what it prints
@@ -14,12 +14,14 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^```python\n(?P<text># (?P<name>\w+\.py)\n.*?)^```$", re.MULTILINE | re.DOTALL)
 VARIES = (
     (re.compile(r"\b\d+\.\d+ s\b"), "N s"),
     (re.compile(r"^Hash [0-9a-f]+$", re.MULTILINE), "Hash H"),
@@ -52,11 +54,18 @@ def blocks() -> list[str]:
 def run(command: str) -> str:
     """What a command prints, its standard error included."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with tempfile.TemporaryDirectory() as folder:
+        for match in FILE.finditer(README.read_text()):
+            (Path(folder) / match["name"]).write_text(match["text"])
+        return _run_in(folder, command, path)
+
+
+def _run_in(folder: str, command: str, path: str) -> str:
     mmsim = f'mmsim() {{ {shlex.quote(sys.executable)} -m mmsim "$@"; }}'  # whether it is installed or not
     done = subprocess.run(
         ["bash", "-c", f"{mmsim}\n{command}"],
-        cwd=ROOT,
-        env={**os.environ, "PATH": path},
+        cwd=folder,
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -213,6 +213,11 @@ def main(ctx: click.Context) -> None:
 
 def chosen(options: dict[str, Any]) -> batch.Options:
     """The options of a search, out of what click hands over."""
+    from mmsim.engine import localstate
+
+    if not localstate.TRUSTED:
+        told = "local states cannot be told on this Python, so histories are kept apart: right, but with more states"
+        click.echo(f"mmsim: {told} (CPython 3.11 to 3.13 can tell them)", err=True)
     reduce = False if options.pop("unreduced") else None
     return batch.Options(reduce=reduce, **options)
 

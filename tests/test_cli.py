@@ -265,3 +265,13 @@ def test_a_verdict_is_there_at_once():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(spent) < 0.6
+
+
+def test_a_python_whose_frames_are_not_trusted_is_told(monkeypatch):
+    from mmsim.engine import localstate
+
+    monkeypatch.setattr(localstate, "TRUSTED", False)
+    result = CliRunner().invoke(main, ["check", "nothing_races", "--strategy", "wait_for_pins", "--jobs", "1"])
+    assert result.exit_code == 0
+    assert "histories are kept apart" in result.output
+    assert "Ok (as expected)" in result.output

@@ -11,11 +11,10 @@ A step is judged if it changes a watched cell: a word of a page, a slot of a pag
 from __future__ import annotations
 
 import re
-from array import array
 from typing import Any
 
 from mmsim.cells import Cell, World
-from mmsim.engine.tables import Fault, Tables, View
+from mmsim.engine.tables import Fault, Places, Tables, View
 from mmsim.kernel.types import AddressSpace, BlockDevice, Inode, Io, Mm, Page, Vma
 from mmsim.steps import Step
 from mmsim.syscalls import F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, PAGE_SIZE
@@ -151,7 +150,7 @@ class AlwaysOn:
 
     # ---- at rest
 
-    def resting(self, tables: Tables, places: array[int]) -> Fault | None:
+    def resting(self, tables: Tables, places: Places) -> Fault | None:
         """Judge a state in which every thread has ended and every device is idle."""
         view = tables.view(places)
         return self._leaks(view) or self._counters(view) or self._views(view)

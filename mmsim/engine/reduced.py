@@ -21,7 +21,6 @@ taught nothing counts.
 from __future__ import annotations
 
 import random
-from array import array
 from itertools import pairwise
 
 from mmsim.engine.futures import Footprint, Futures, barrier
@@ -40,7 +39,7 @@ from mmsim.engine.search import (
     rest,
 )
 from mmsim.engine.symmetry import Symmetry
-from mmsim.engine.tables import Outgrown, Special, State, Tables
+from mmsim.engine.tables import Outgrown, Places, Special, State, Tables
 from mmsim.engine.walks import pct, pos, uniform, walk
 
 Threads = tuple[int, ...]
@@ -56,17 +55,17 @@ class Persistent:
         self._clash: dict[tuple[int, int, int, int], bool] = {}
         self.silent = frozenset(t for t, thread in enumerate(tables.machine.threads) if thread.silent)
 
-    def of(self, places: array[int], able: int) -> Threads:
+    def of(self, places: Places, able: int) -> Threads:
         """The smallest persistent set found, as the threads in it that can move (`able`: a mask of all that can)."""
         nodes = places[: self.tables.threads]
-        key = (nodes.tobytes(), able)
+        key = (bytes(nodes), able)
         known = self._known.get(key)
         if known is None:
             movers = tuple(thread for thread in range(self.tables.threads) if able >> thread & 1)
             known = self._known[key] = self._find(nodes, movers)
         return known
 
-    def _find(self, nodes: array[int], able: Threads) -> Threads:
+    def _find(self, nodes: Places, able: Threads) -> Threads:
         """First a single thread that nobody awake can conflict with; failing that, the smallest closed set."""
         for first in able:
             against = [other for other in range(self.tables.threads) if self._clashes(first, other, nodes)]
@@ -85,7 +84,7 @@ class Persistent:
                 best = moving
         return best
 
-    def _clashes(self, one: int, other: int, nodes: array[int]) -> bool:
+    def _clashes(self, one: int, other: int, nodes: Places) -> bool:
         """Whether the next step of `one` conflicts with what `other` may do while `one` stands still."""
         key = (one, nodes[one], other, nodes[other])
         known = self._clash.get(key)
@@ -96,7 +95,7 @@ class Persistent:
             self._clash[key] = known
         return known
 
-    def _outside(self, chosen: set[int], nodes: array[int]) -> dict[int, Footprint]:
+    def _outside(self, chosen: set[int], nodes: Places) -> dict[int, Footprint]:
         """What everybody else may do without getting past the locks that `chosen` hold."""
         behind = frozenset(held for thread in chosen for held in barrier(self.tables.node(thread, nodes[thread]).held))
         return {
@@ -105,7 +104,7 @@ class Persistent:
             if thread not in chosen
         }
 
-    def _close(self, first: int, nodes: array[int]) -> set[int]:
+    def _close(self, first: int, nodes: Places) -> set[int]:
         """The smallest set with `first` in it that nobody outside can conflict with, asleep or not."""
         chosen = {first}
         grown = [first]
@@ -116,7 +115,7 @@ class Persistent:
                     grown.append(other)
         return chosen
 
-    def _awake(self, outside: dict[int, Footprint], nodes: array[int], able: Threads) -> list[int]:
+    def _awake(self, outside: dict[int, Footprint], nodes: Places, able: Threads) -> list[int]:
         """Those outside that can move before the chosen do: able now, or woken by another one outside."""
         awake = [thread for thread in outside if thread in able]
         asleep = [thread for thread in outside if thread not in able]
@@ -197,7 +196,7 @@ class _Reduced:
 
     def explore(self) -> None:
         found, tables = self.found, self.tables
-        start = self.run_on(array(tables.typecode, tables.initial()), None, [])
+        start = self.run_on(tables.unpack(tables.initial()), None, [])
         frontier = [start]
         found.seen[start] = None
         found.broken += [Broken(Witness(None), broken.fault) for broken in bugs_at_start(tables)]
@@ -219,7 +218,7 @@ class _Reduced:
 
     def expand(self, state: State, following: list[State]) -> None:
         """Follow the persistent set; where that leads to nothing new, follow everybody."""
-        places = array(self.tables.typecode, state)
+        places = self.tables.unpack(state)
         able = 0
         for thread, rows in enumerate(self.tables.rows):
             place, row = rows[places[thread]]
@@ -231,7 +230,7 @@ class _Reduced:
             others = tuple(t for t in range(self.tables.threads) if able >> t & 1 and t not in chosen)
             self.move(state, places, others, following)
 
-    def move(self, state: State, places: array[int], threads: Threads, following: list[State]) -> bool:
+    def move(self, state: State, places: Places, threads: Threads, following: list[State]) -> bool:
         """Make every move of these threads; whether one of them led to a state not seen before."""
         found = self.found
         fresh = False
@@ -256,7 +255,7 @@ class _Reduced:
                     fresh = True
         return fresh
 
-    def run_on(self, places: array[int], origin: State | None, tail: list[tuple[int, int]]) -> State:
+    def run_on(self, places: Places, origin: State | None, tail: list[tuple[int, int]]) -> State:
         """Make forced moves in place as long as there are any, noting them in `tail`; the representative to store."""
         tables, found = self.tables, self.found
         rows = tables.rows
@@ -276,7 +275,7 @@ class _Reduced:
             if not able:
                 rest(tables, found, places, self.resting, Witness(origin, tuple(tail)))
                 break
-            here = places.tobytes()
+            here = bytes(places)
             chosen = persistent.of(places, able)
             if len(chosen) > 1 or here in passed:
                 break
@@ -321,7 +320,7 @@ def path_to(tables: Tables, found: Explored, witness: Witness, *, reduced: bool)
     path: list[tuple[int, int]] = []
     if again is not None and stored:
         tail: list[tuple[int, int]] = []
-        places = array(tables.typecode, tables.initial())
+        places = tables.unpack(tables.initial())
         again.run_on(places, None, tail)
         path += tail
         names = _after_renaming(again.symmetry, places, names)
@@ -332,7 +331,7 @@ def path_to(tables: Tables, found: Explored, witness: Witness, *, reduced: bool)
     return (*path, *((names[thread], alternative) for thread, alternative in witness.tail))
 
 
-def _after_renaming(symmetry: Symmetry, places: array[int], names: list[int]) -> list[int]:
+def _after_renaming(symmetry: Symmetry, places: Places, names: list[int]) -> list[int]:
     """Who is who in the representative of `places`, given who is who in it."""
     twins = symmetry.representative(places)[1]
     after = list(names)
@@ -344,7 +343,7 @@ def _after_renaming(symmetry: Symmetry, places: array[int], names: list[int]) ->
 def _hop(
     tables: Tables, again: _Reduced | None, state: State, wanted: State, names: list[int]
 ) -> tuple[list[tuple[int, int]], list[int]]:
-    places = array(tables.typecode, state)
+    places = tables.unpack(state)
     for thread in range(tables.threads):
         for alternative, (place, new, after, _) in enumerate(tables.following(thread, places)):
             reached = places[:]
@@ -352,7 +351,7 @@ def _hop(
             reached[thread] = after
             tail = [(thread, alternative)]
             if again is None:
-                if reached.tobytes() == wanted:
+                if bytes(reached) == wanted:
                     return tail, names
             elif again.run_on(reached, None, tail) == wanted:
                 return tail, _after_renaming(again.symmetry, reached, names)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
 from typing import Any
 
 from mmsim.engine.search import Explored, Resting, Witness, bugs_at_start, rest
-from mmsim.engine.tables import Fault, Outgrown, Special, Tables
+from mmsim.engine.tables import Fault, Outgrown, Places, Special, Tables
 from mmsim.steps import KernelBug
 from mmsim.trace import Execution, TracedStep
 from mmsim.verdict import WAITING, Move, Outcome
@@ -25,7 +24,7 @@ class Run:
 
     def restart(self) -> None:
         """Go back to the initial state."""
-        self.places: array[int] = array(self.tables.typecode, self.tables.initial())
+        self.places: Places = self.tables.unpack(self.tables.initial())
         self.moves.clear()
         self.steps.clear()
         self.fault = next((broken.fault for broken in bugs_at_start(self.tables)), None)
@@ -52,7 +51,7 @@ class Run:
     def _widen(self) -> None:
         """The same state on a wider layout."""
         self.tables.lay_out()
-        wider = array(self.tables.typecode, self.tables.initial())
+        wider = self.tables.unpack(self.tables.initial())
         for place, number in enumerate(self.places):
             wider[place] = number
         self.places = wider
@@ -72,7 +71,7 @@ class Run:
             else:
                 return
 
-    def _step(self, thread: int, alternative: int, count: int, before: array[int], *, trace: bool) -> None:
+    def _step(self, thread: int, alternative: int, count: int, before: Places, *, trace: bool) -> None:
         tables, places = self.tables, self.places
         number = places[thread]
         place, row = tables.rows[thread][number]
@@ -118,7 +117,7 @@ class Run:
         """What was traced so far."""
         return Execution(tuple(self.steps), self.outcome(), fault)
 
-    def _traced(self, thread: int, number: int, before: array[int], alternative: int, count: int) -> TracedStep:
+    def _traced(self, thread: int, number: int, before: Places, alternative: int, count: int) -> TracedStep:
         tables = self.tables
         node = tables.node(thread, number)
         step = node.step

@@ -6,12 +6,11 @@ places that a move changes are written into the unpacked state, packed, looked u
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 
 import attrs
 
-from mmsim.engine.tables import Fault, Outgrown, Row, Special, State, Tables
+from mmsim.engine.tables import Fault, Outgrown, Places, Row, Special, State, Tables
 
 STATES_BETWEEN_CHECKS = 64
 
@@ -61,7 +60,7 @@ class Explored:
 Stop = Callable[[Explored], "str | None"]
 """Asked now and then; a sentence that names the bound reached ends the search."""
 
-Resting = Callable[[Tables, "array[int]"], "Fault | None"]
+Resting = Callable[[Tables, Places], "Fault | None"]
 """Judges a state in which nothing can move any more."""
 
 
@@ -94,7 +93,8 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
     loud = [(t, tables.rows[t]) for t, thread in enumerate(tables.machine.threads) if not thread.silent]
     silent = [(t, tables.rows[t]) for t, thread in enumerate(tables.machine.threads) if thread.silent]
     groups = (loud, silent)
-    typecode = tables.typecode
+    unpack = tables.unpack
+    pack = bytes
     frontier = [start]
     check = STATES_BETWEEN_CHECKS - 1  # so that the first state is checked as well
     while frontier:
@@ -111,7 +111,7 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
                 found.stopped = stop(found)
                 if found.stopped is not None:
                     return
-            places = array(typecode, state)
+            places = unpack(state)
             before = transitions = found.transitions
             for group in groups:
                 for thread, rows in group:
@@ -122,7 +122,7 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
                     if move.__class__ is tuple:
                         transitions += 1
                         places[place], places[thread] = move
-                        reached = places.tobytes()
+                        reached = pack(places)
                         if reached not in seen:
                             seen[reached] = state
                             append(reached)
@@ -133,7 +133,7 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
                         transitions += made
                         for new, after in moves:
                             places[place], places[thread] = new, after
-                            reached = places.tobytes()
+                            reached = pack(places)
                             if reached not in seen:
                                 seen[reached] = state
                                 append(reached)
@@ -150,7 +150,7 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
 
 
 def _learnt(
-    tables: Tables, found: Explored, places: array[int], thread: int, row: Row, here: Witness
+    tables: Tables, found: Explored, places: Places, thread: int, row: Row, here: Witness
 ) -> tuple[list[tuple[int, int]], int]:
     """The moves of a thread where they are not the ordinary one, or not learnt yet; and how many were tried."""
     move = row[places[tables.rows[thread][places[thread]][0]]]
@@ -171,7 +171,7 @@ def bugs_at_start(tables: Tables) -> list[Broken]:
 
 
 def allowed(
-    tables: Tables, found: Explored, places: array[int], thread: int, special: Special, here: Witness
+    tables: Tables, found: Explored, places: Places, thread: int, special: Special, here: Witness
 ) -> list[tuple[int, int]]:
     """The alternatives that break no property; the others are noted and not followed."""
     place, _ = tables.rows[thread][places[thread]]
@@ -189,7 +189,7 @@ def allowed(
     return moves
 
 
-def rest(tables: Tables, found: Explored, places: array[int], resting: Resting | None, here: Witness) -> None:
+def rest(tables: Tables, found: Explored, places: Places, resting: Resting | None, here: Witness) -> None:
     """Judge a state in which nothing can move: a deadlock, or an end at which the books must balance."""
     stuck = [
         t

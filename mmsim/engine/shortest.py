@@ -7,7 +7,6 @@ fewest context switches among all that are equally short.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -99,7 +98,7 @@ class _Shortest:
         found: list[Broken],
     ) -> None:
         tables = self.tables
-        places = array(tables.typecode, state)
+        places = tables.unpack(state)
         notes = Explored()
         moved = False
         for position, thread in enumerate(self.order):
@@ -122,7 +121,7 @@ class _Shortest:
                 if (new, after) not in good:
                     continue
                 places[place], places[thread] = new, after
-                key = places.tobytes()
+                key = bytes(places)
                 if key not in seen:
                     following.setdefault(key, []).append((state, thread, alternative))
                 places[place], places[thread] = value, node

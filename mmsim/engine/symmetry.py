@@ -11,7 +11,6 @@ not (a copy that looks at its own index), the machine is not symmetric and every
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Callable
 from functools import partial
 from itertools import chain, permutations, product
@@ -20,7 +19,7 @@ from typing import Any, cast
 import attrs
 
 from mmsim.cells import Cell, Named
-from mmsim.engine.tables import Outgrown, Place, State, Tables
+from mmsim.engine.tables import Outgrown, Place, Places, State, Tables
 from mmsim.steps import Step
 
 Renaming = tuple[tuple[str, str], ...]
@@ -61,11 +60,11 @@ class Symmetry:
         self._plans: dict[str, tuple[int, list[tuple[Place, _Told]]]] = {}
         self._token = re.compile("|".join(re.escape(name) for group in self.groups for name in group) or r"(?!)")
 
-    def canonical(self, places: array[int]) -> State:
+    def canonical(self, places: Places) -> State:
         """The representative of the state's class."""
-        return self.representative(places)[0] if self.tables.symmetric else places.tobytes()
+        return self.representative(places)[0] if self.tables.symmetric else bytes(places)
 
-    def representative(self, places: array[int]) -> tuple[State, list[int]]:
+    def representative(self, places: Places) -> tuple[State, list[int]]:
         """The representative, and the thread that each thread is there."""
         twins = list(range(self.tables.threads))
         if self.tables.symmetric:
@@ -79,15 +78,15 @@ class Symmetry:
             except NotSymmetricError:
                 self.tables.symmetric = False
                 raise Outgrown from None  # begin again: what was stored so far took the copies for alike
-        return places.tobytes(), twins
+        return bytes(places), twins
 
-    def _sorting(self, group: tuple[str, ...], places: array[int]) -> Renaming:
+    def _sorting(self, group: tuple[str, ...], places: Places) -> Renaming:
         """The renaming that puts the copies in order."""
         keys = [(self._key(group[0], name, places), number) for number, name in enumerate(group)]
         order = [number for _, number in sorted(keys)]
         return tuple((group[old], group[new]) for new, old in enumerate(order) if old != new)
 
-    def _key(self, first: str, name: str, places: array[int]) -> tuple[int, ...]:
+    def _key(self, first: str, name: str, places: Places) -> tuple[int, ...]:
         """What copy `name` looks like, told as if it were the first."""
         plan = self._plans.get(name)
         if plan is None or plan[0] != len(self.tables.cells):
@@ -109,7 +108,7 @@ class Symmetry:
         self._plans[name] = plan
         return plan
 
-    def renamed(self, renaming: Renaming, places: array[int]) -> array[int]:
+    def renamed(self, renaming: Renaming, places: Places) -> Places:
         """The same state after a permutation of the copies."""
         tables = self.tables
         result = places[:]

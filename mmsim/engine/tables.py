@@ -16,7 +16,8 @@ wider layout.  Everything learnt stays.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, MutableSequence
+from functools import partial
 from typing import Any, TypeVar
 
 import attrs
@@ -36,6 +37,8 @@ _CAPACITY = {"B": 1 << 8, "H": 1 << 16, "I": 1 << 32}
 
 Place = int
 State = bytes
+Places = MutableSequence[int]
+"""A state unpacked: a bytearray where a byte is enough, for nothing is written faster, else an array."""
 Fault = tuple[str, str]
 """The name of a property, and what broke it."""
 Judge = Callable[["View", "View", Step[Any]], Fault | None]
@@ -51,7 +54,7 @@ class View:
 
     __slots__ = ("_places", "_tables", "looked")
 
-    def __init__(self, tables: Tables, places: array[int], looked: set[Place]) -> None:
+    def __init__(self, tables: Tables, places: Places, looked: set[Place]) -> None:
         self._tables = tables
         self._places = places
         self.looked = looked
@@ -168,13 +171,14 @@ class Tables:
 
     def initial(self) -> State:
         """The state in which every thread starts."""
-        return array(self.typecode, bytes(self.length * array(self.typecode).itemsize)).tobytes()
+        return bytes(self.length * array(self.typecode).itemsize)
 
-    def unpack(self, state: State) -> array[int]:
-        """A state as numbers: nodes of the threads, then values of the cells."""
-        return array(self.typecode, state)
+    @property
+    def unpack(self) -> Callable[[State], Places]:
+        """What makes numbers of a state: nodes of the threads, then values of the cells.  `bytes` packs them again."""
+        return bytearray if self.typecode == "B" else partial(array, self.typecode)
 
-    def view(self, places: array[int], looked: set[Place] | None = None) -> View:
+    def view(self, places: Places, looked: set[Place] | None = None) -> View:
         """The values of the cells in a state."""
         return View(self, places, set() if looked is None else looked)
 
@@ -246,9 +250,7 @@ class Tables:
             return moves[0]
         return Special(moves, bugs, watched)
 
-    def verdict(
-        self, special: Special, thread: int, number: int, before: array[int], after: array[int]
-    ) -> Fault | None:
+    def verdict(self, special: Special, thread: int, number: int, before: Places, after: Places) -> Fault | None:
         """What the always-on properties say of a watched move from `before` to `after`.  Remembers the answer."""
         key = tuple([before[place] for place in special.looked] + [after[place] for place in special.looked])
         if key in special.judged and special.looked:
@@ -269,7 +271,7 @@ class Tables:
         special.judged[key] = answer
         return answer
 
-    def following(self, thread: int, places: array[int]) -> list[tuple[int, int, int, Special | None]]:
+    def following(self, thread: int, places: Places) -> list[tuple[int, int, int, Special | None]]:
         """Every move of `thread` in a state, as (place, new value, next node, Special or None); [] if blocked."""
         place, row = self.rows[thread][places[thread]]
         move = row[places[place]]

@@ -46,13 +46,6 @@ def poisoned(old: bytes) -> bytes:
     return POISON
 
 
-async def add_to_page_cache(page: Page, mapping: AddressSpace, index: int) -> None:
-    """Make the page the cache's page `index`; the caller's reference becomes the cache's."""
-    await page.mapping.store(mapping)
-    await page.index.store(index)
-    await mapping.slot(index).store(page)
-
-
 async def delete_from_page_cache(page: Page, mapping: AddressSpace, index: int) -> None:
     """Undo add_to_page_cache(): the cache's reference is the caller's again, who holds the page's lock."""
     await page.mapping.store(None)

@@ -180,7 +180,6 @@ class Process(Handle):
         super().__init__(world, name)
         self.mm = world.handle(Mm, f"{name}.mm")
         self.reqs_active: Cell[int] = self.cell("kioctx.reqs_active", 0)
-        self.file_lock = world.lock(SpinLock, f"{name}.file_lock")
         self.open_fds: Cell[tuple[int, ...]] = self.cell("open_fds", ())
 
     def fd(self, number: int) -> Cell[File | None]:

@@ -15,7 +15,7 @@ state is expanded in full unless some move of its persistent set leads to a stat
 Bosnacki and Holzmann, SPIN 2005, for breadth-first search), and a run of forced moves that comes back to itself ends.
 
 The futures are those of the automata *as learnt so far*.  A pass that taught anything is repeated; only a pass that
-taught nothing counts.
+taught nothing counts, or one that would be led the same way by what it taught.
 """
 
 from __future__ import annotations
@@ -64,6 +64,14 @@ class Persistent:
             movers = tuple(thread for thread in range(self.tables.threads) if able >> thread & 1)
             known = self._known[key] = self._find(nodes, movers)
         return known
+
+    def confirmed(self) -> bool:
+        """Whether every answer given so far would be the same with what is known by now.
+
+        Then the pass that was led by them would go the very same way again, and need not.
+        """
+        again = Persistent(self.tables)
+        return all(again.of(self.tables.unpack(nodes), able) == was for (nodes, able), was in self._known.items())
 
     def _find(self, nodes: Places, able: Threads) -> Threads:
         """First a single thread that nobody awake can conflict with; failing that, the smallest closed set."""
@@ -144,6 +152,7 @@ def explore_reduced(
         found = Explored()
         found.passes = passes = passes + 1
         news = tables.news
+        search = None
         try:
             search = _Reduced(tables, found, resting, stop, first_only=first_only)
             search.explore()
@@ -154,6 +163,8 @@ def explore_reduced(
         except KeyboardInterrupt:
             found.stopped = "interrupted"
         if found.stopped is not None or tables.news == news or (first_only and found.broken):
+            return found
+        if search is not None and search.persistent.confirmed():
             return found
 
 

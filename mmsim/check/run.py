@@ -23,7 +23,7 @@ from mmsim.verdict import Coverage, Holds, Move, Outcome, Schedule, Undecided, V
 SHORTEST_STATES = 60_000
 """How many states the search for the shortest schedule may store before the one at hand must do."""
 
-FEW_STATES = 250_000
+FEW_STATES = 30_000
 MANY = "too many states for the unreduced search"
 
 

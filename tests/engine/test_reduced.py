@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 
-from mmsim.cells import Cell
+from mmsim.cells import Cell, RwSem
 from mmsim.engine.lockdep import lock_fault
 from mmsim.engine.reduced import explore_reduced
 from mmsim.engine.search import explore
@@ -183,3 +183,21 @@ def test_first_only_finds_something_if_there_is_something(program):
     assume(everything.stopped is None)
     part, _ = tables_of(program)
     assert bool(explore_reduced(part, first_only=True).broken) == bool(everything.broken)
+
+
+async def reads_under(cell, sem):
+    async with sem.read():
+        return await cell.load()
+
+
+async def writes_twice_under(cell, sem):
+    async with sem.read():
+        await cell.store(1)
+        await cell.store(2)
+
+
+def test_a_lock_held_for_reading_holds_back_no_reader():
+    """What a writer does behind the same semaphore, taken for reading as well, races with the reader: 0, 1 and 2."""
+    cell, sem = Cell("c", 0), RwSem("a.sem")
+    tables = toy(thread(reads_under, cell, sem), thread(writes_twice_under, cell, sem))
+    assert {seen for seen, _ in told(tables, explore_reduced(tables))} == {0, 1, 2}

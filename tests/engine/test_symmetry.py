@@ -6,7 +6,7 @@ import pytest
 
 from mmsim.cells import World
 from mmsim.engine.reduced import explore_reduced
-from mmsim.engine.run import outcome
+from mmsim.engine.run import Run, outcome
 from mmsim.engine.search import explore
 from mmsim.engine.symmetry import Symmetry
 from mmsim.engine.tables import Tables
@@ -91,3 +91,24 @@ def test_random_copies():
 def test_a_machine_without_copies():
     tables, _ = tables_of(seeded("none", copies=False))
     assert Symmetry(tables).canonical(tables.unpack(tables.initial())) == tables.initial()
+
+
+async def puts_its_cell(_number, own, shared):
+    await shared.store(own)
+    await own.store(1)
+
+
+def test_a_permutation_renames_what_cells_hold():
+    """After the first copy's step the shared cell holds the first copy's own cell; renamed, it holds the second's."""
+    tables = Tables(machine(puts_its_cell, ("user", 2), shared=None))
+    first, second = (tables.machine.world.named(f"user[{number}].x") for number in (0, 1))
+    run = Run(tables)
+    run.step(0)
+    run.step(1)  # so that both copies' cells are known
+    run.restart()
+    run.step(0)
+    shared = tables.machine.world.named("shared")
+    assert tables.view(run.places)[shared] is first
+    swapped = Symmetry(tables).renamed((("user[0]", "user[1]"), ("user[1]", "user[0]")), run.places)
+    assert tables.view(swapped)[shared] is second
+    assert list(swapped[:2]) == [run.places[1], run.places[0]]

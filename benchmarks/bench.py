@@ -47,7 +47,7 @@ class Budget(NamedTuple):
     catalogue_seconds: float  # for all of them
 
 
-FULL = Budget((1, 2, 3), 5, 100, 60, 20, 150)
+FULL = Budget((1, 2, 3), 5, 100, 300, 20, 150)
 QUICK = Budget((1, 2), 2, 5, 5, 1.5, 12)
 
 

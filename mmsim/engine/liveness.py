@@ -78,7 +78,7 @@ def live_locals(code: CodeType) -> dict[int, frozenset[str]] | None:
         for number in range(len(instructions) - 1, -1, -1):
             after = frozenset().union(*(into[successor] for successor in successors[number]))
             before = reads[number] | (after - writes[number])
-            # an instruction that may raise reaches its handler before it has written
+            # a store cannot raise, so what it overwrites is dead in its handler too
             if after != out[number] or before != into[number]:
                 out[number], into[number] = after, before
                 changed = True

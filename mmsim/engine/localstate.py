@@ -67,7 +67,7 @@ class _Encoder:
         if kind in _TYPED:
             return (kind, repr(value))  # by its digits: -0.0 equals 0.0, and divides differently
         if kind is tuple:
-            return tuple(map(self.value, value))
+            return (kind, *map(self.value, value))  # the tag: no tuple can look like the encoding of something else
         if isinstance(value, _BY_IDENTITY):
             if isinstance(value, type) and "<locals>" in value.__qualname__:
                 raise _UnknownValueError  # a class of this run alone, whose attributes may change
@@ -98,7 +98,7 @@ class _Encoder:
             return (kind, frozenset(value))
         if kind is FunctionType:
             held = (value.__closure__ or (), value.__defaults__, value.__kwdefaults__, value.__dict__)
-            return (value.__code__, *map(self.value, held))
+            return (kind, value.__code__, *map(self.value, held))
         if kind is BuiltinFunctionType:
             return (kind, value.__name__, self.value(value.__self__))
         if kind is CellType:

@@ -142,10 +142,8 @@ class Persistent:
         return awake
 
 
-def explore_reduced(
-    tables: Tables, *, resting: Resting | None = None, stop: Stop = never, first_only: bool = False
-) -> Explored:
-    """All verdicts and outcomes, from representatives only.  With `first_only`, ends at the first broken property."""
+def explore_reduced(tables: Tables, *, resting: Resting | None = None, stop: Stop = never) -> Explored:
+    """All verdicts and outcomes, from representatives only."""
     passes = 0
     rehearse(tables)
     while True:
@@ -154,7 +152,7 @@ def explore_reduced(
         news = tables.news
         search = None
         try:
-            search = _Reduced(tables, found, resting, stop, first_only=first_only)
+            search = _Reduced(tables, found, resting, stop)
             search.explore()
             search.symmetry.mirror()
         except Outgrown:
@@ -162,7 +160,7 @@ def explore_reduced(
             continue
         except KeyboardInterrupt:
             found.stopped = "interrupted"
-        if found.stopped is not None or tables.news == news or (first_only and found.broken):
+        if found.stopped is not None or tables.news == news:
             return found
         if search is not None and search.persistent.confirmed():
             return found
@@ -193,14 +191,11 @@ def rehearse(tables: Tables) -> None:
 
 
 class _Reduced:
-    def __init__(
-        self, tables: Tables, found: Explored, resting: Resting | None, stop: Stop, *, first_only: bool
-    ) -> None:
+    def __init__(self, tables: Tables, found: Explored, resting: Resting | None, stop: Stop) -> None:
         self.tables = tables
         self.found = found
         self.resting = resting
         self.stop = stop
-        self.first_only = first_only
         self.persistent = Persistent(tables)
         self.symmetry = Symmetry(tables)
         self.loud = sum(1 << t for t, thread in enumerate(tables.machine.threads) if not thread.silent)
@@ -220,7 +215,7 @@ class _Reduced:
                     check = 0
                     found.waiting = len(frontier) + len(following)
                     found.stopped = self.stop(found)
-                if found.stopped is not None or (self.first_only and found.broken):
+                if found.stopped is not None:
                     return
                 self.expand(state, following)
             frontier = following
@@ -320,7 +315,7 @@ def path_to(tables: Tables, found: Explored, witness: Witness, *, reduced: bool)
     Only stored states are known.  A reduced search stored representatives and no forced moves; so between each state
     and the next, look for the move that leads to it, and keep account of which thread each renaming made of which.
     """
-    again = _Reduced(tables, Explored(), None, never, first_only=False) if reduced else None
+    again = _Reduced(tables, Explored(), None, never) if reduced else None
     stored: list[State] = []
     state = witness.stored
     while state is not None:

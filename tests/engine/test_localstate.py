@@ -561,3 +561,13 @@ def test_nodes_are_numbered_from_the_start():
     assert automaton.follow(0, 0) == 1
     assert automaton.edges == 1
     assert sys.version_info >= (3, 11)
+
+
+async def a_list_or_what_looks_like_one(cell):
+    kept = (list, (1, 2)) if await cell.load() else [1, 2]
+    await cell.load()
+    return type(kept).__name__
+
+
+def test_a_tuple_never_looks_like_the_encoding_of_a_list():
+    assert judged(a_list_or_what_looks_like_one, merge=True)[0] == judged(a_list_or_what_looks_like_one, merge=False)[0]

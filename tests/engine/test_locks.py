@@ -189,3 +189,22 @@ def test_an_interrupt_whose_first_step_sleeps():
     assert broken_by(thread(sleeps_first, Mutex("a.lock"), context=Context.HARDIRQ)) == {
         (SLEEPING, "lock a.lock may sleep in hardirq context")
     }
+
+
+async def takes_and_keeps(lock, cell):
+    await lock.acquire()
+    await cell.load()
+
+
+async def gives_back_for_another(lock, cell):
+    await cell.load()
+    await lock.release()
+
+
+def test_a_lock_is_given_back_by_its_holder_alone():
+    """The reduction looks no further than a lock somebody holds, so nobody else may let it go."""
+    cell, lock = Cell("c", 0), Mutex("a.lock")
+    broken = broken_by(
+        thread(takes_and_keeps, lock, cell, name="a"), thread(gives_back_for_another, lock, cell, name="b")
+    )
+    assert ("no kernel bug", "unlock a.lock: b does not hold it") in broken

@@ -74,9 +74,9 @@ class Answer:
 
 def strategies() -> dict[str, Strategy]:
     """The strategies that come with mmsim, by name."""
-    from mmsim.strategies import STRATEGIES
+    from mmsim.strategies import BY_NAME
 
-    return {strategy.name: strategy for strategy in STRATEGIES}
+    return BY_NAME
 
 
 def find_strategy(text: str) -> Strategy:
@@ -86,11 +86,11 @@ def find_strategy(text: str) -> Strategy:
     return catalogue.resolve_strategy(text, strategies())
 
 
-def find_release(name: str | None) -> Release:
-    """A kernel release by name; the first one where none is named.  Raises UserError."""
-    from mmsim.kernel.releases import RELEASES, release_named
+def find_release(name: str) -> Release:
+    """A kernel release by name.  Raises UserError."""
+    from mmsim.kernel.releases import release_named
 
-    return RELEASES[0] if name is None else release_named(name)
+    return release_named(name)
 
 
 def load(scenario: str, strategy: str, release: str | None) -> Test:
@@ -99,7 +99,8 @@ def load(scenario: str, strategy: str, release: str | None) -> Test:
 
     chosen = find_strategy(strategy)
     found = catalogue.find(scenario, [*strategies(), chosen.name])
-    return check.Test(found.name, found.scenario, chosen, find_release(release), digest(found.source, chosen))
+    on = find_release(release or found.scenario.release)
+    return check.Test(found.name, found.scenario, chosen, on, digest(found.source, chosen))
 
 
 MODEL = ("steps.py", "cells.py", "syscalls.py", "machine.py", "kernel/*.py")
@@ -212,15 +213,25 @@ def plan(scenarios: Sequence[str], wanted: Sequence[str], release: str | None, o
 
     known = strategies()
     own = [find_strategy(text).name for text in wanted]
-    find_release(release)
+    if release is not None:
+        find_release(release)
     tasks = []
     for name in scenarios or catalogue.names():
-        expect = catalogue.find(name, [*known, *own]).scenario.expect
-        tasks += [Task(name, text, release, options) for text in wanted or [text for text in known if text in expect]]
+        tests: Sequence[tuple[str, str | None]] = catalogue.find(name, [*known, *own]).scenario.tests(known)
+        if wanted:
+            tests = [(text, on) for text in wanted for on in _releases_of(tests, text) or [None]]
+        if release is not None:
+            tests = list(dict.fromkeys((strategy, release) for strategy, _ in tests))
+        tasks += [Task(name, strategy, on, options) for strategy, on in tests]
     if not tasks:
         msg = f"{' '.join(scenarios)} expects nothing of any strategy; say with --strategy which one to judge"
         raise UserError(msg)
     return tasks
+
+
+def _releases_of(tests: Sequence[tuple[str, str | None]], strategy: str) -> list[str | None]:
+    """On which releases a scenario has an expectation of this strategy."""
+    return [on for name, on in tests if name == strategy]
 
 
 def overall(statuses: Sequence[int]) -> int:

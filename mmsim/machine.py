@@ -13,9 +13,10 @@ from typing import Any
 from mmsim.cells import Cell, World
 from mmsim.errors import UserError
 from mmsim.kernel.direct_io import device_interrupts
+from mmsim.kernel.entry import SimSyscalls
+from mmsim.kernel.entry.processes import started
 from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
-from mmsim.kernel.syscalls import SimSyscalls, started
 from mmsim.kernel.types import BlockDevice, Cpus, Kernel, Process
 from mmsim.scenario import Process as ProcessOf
 from mmsim.scenario import Scenario, ThreadFunction

@@ -26,15 +26,33 @@ MAP_PRIVATE: Final = 2
 
 MFD_CLOEXEC: Final = 1
 MFD_ALLOW_SEALING: Final = 2
+MFD_HUGETLB: Final = 4
+MFD_NOEXEC_SEAL: Final = 8
+MFD_EXEC: Final = 0x10
+
+O_RDONLY: Final = 0
+O_WRONLY: Final = 1
+O_RDWR: Final = 2
+O_CREAT: Final = 0o100
+O_TRUNC: Final = 0o1000
+
+FS_IMMUTABLE_FL: Final = 0x10
+"""For `chattr`, as FS_IOC_SETFLAGS takes it."""
 
 F_SEAL_SEAL: Final = 0x1
 F_SEAL_SHRINK: Final = 0x2
 F_SEAL_GROW: Final = 0x4
 F_SEAL_WRITE: Final = 0x8
+F_SEAL_FUTURE_WRITE: Final = 0x10
+F_SEAL_EXEC: Final = 0x20
 
 EPERM: Final = errno.EPERM
 EBADF: Final = errno.EBADF
 EAGAIN: Final = errno.EAGAIN
+ENOENT: Final = errno.ENOENT
+EIO: Final = errno.EIO
+EROFS: Final = errno.EROFS
+EOPNOTSUPP: Final = errno.EOPNOTSUPP
 EACCES: Final = errno.EACCES
 EFAULT: Final = errno.EFAULT
 EBUSY: Final = errno.EBUSY
@@ -46,9 +64,19 @@ SIGSEGV: Final = signal.SIGSEGV
 
 @attrs.frozen
 class Device:
-    """A block device whose answers come late, or never.  A scenario names those it uses."""
+    """A device whose answers come late, or never.  A scenario names those it uses."""
 
     name: str
+    transport: str = "block"
+    """How it moves data and what its driver does with user pages; see `mmsim.kernel.direct_io`."""
+
+
+@attrs.frozen
+class Mount:
+    """A mounted file system: `tmpfs`, or `ext4` on a disk of its own.  A scenario names those it uses."""
+
+    name: str
+    kind: str = "tmpfs"
 
 
 def fill(pattern: bytes, pages: int = 1) -> bytes:
@@ -68,6 +96,8 @@ class Syscalls(Protocol):
 
     index: int
     """Which of several copies of one process this is, from 0; 0 where there is only one."""
+
+    # ---- descriptors and files
 
     async def memfd_create(self, name: str, flags: int = 0) -> int:
         """memfd_create(2): a descriptor.  -EINVAL for unknown flags or a name of more than 249 bytes."""
@@ -101,6 +131,8 @@ class Syscalls(Protocol):
         """pwrite(2).  -EPERM under F_SEAL_WRITE, or past the size under F_SEAL_GROW."""
         ...
 
+    # ---- memory
+
     async def mmap(self, fd: int, prot: int, flags: int, length: int = PAGE_SIZE, offset: int = 0) -> int:
         """mmap(2) at an address of the kernel's choice.  -EPERM where a seal forbids a writable shared mapping."""
         ...
@@ -117,6 +149,8 @@ class Syscalls(Protocol):
         """Write memory as the CPU does: None, or the signal that a fault would raise."""
         ...
 
+    # ---- seals
+
     async def add_seals(self, fd: int, seals: int) -> int:
         """fcntl(F_ADD_SEALS): 0, or -EBADF, -EINVAL, -EPERM, -EBUSY."""
         ...
@@ -125,6 +159,8 @@ class Syscalls(Protocol):
         """fcntl(F_GET_SEALS): the seals, or -EBADF, -EINVAL."""
         ...
 
+    # ---- processes
+
     async def fork(self, child: Callable[..., Coroutine[Any, Any, object]]) -> int:
         """fork(2): the child runs `child(sys, shared)`, which the scenario lists in `children`.  The child's pid."""
         ...
@@ -132,6 +168,8 @@ class Syscalls(Protocol):
     async def exit(self) -> None:
         """exit_group(2) of a process of one thread: waits for its asynchronous I/O, unmaps, closes.  Last call made."""
         ...
+
+    # ---- direct I/O
 
     async def submit_direct_read(self, device: Device, address: int, data: bytes) -> Any:
         """io_submit() of an O_DIRECT read: pins the buffer at `address`, which the device fills with `data` later.
@@ -151,3 +189,11 @@ class Syscalls(Protocol):
     async def device_contents(self, device: Device) -> bytes:
         """What the last write to the device left on it."""
         ...
+
+    # ---- pipes
+
+    # ---- other processes' memory
+
+    # ---- registered buffers
+
+    # ---- file systems

@@ -21,6 +21,8 @@ class Expected(Enum):
 
 HOLDS = Expected.HOLDS
 VIOLATED = Expected.VIOLATED
+OTHERS = "others"
+"""In place of a strategy's name: every design of the catalogue that is not named."""
 
 
 @attrs.frozen

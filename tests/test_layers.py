@@ -12,7 +12,7 @@ SOURCES = sorted((ROOT / "mmsim").rglob("*.py"))
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.py"))
 
 ROWS = (
-    ("steps", "errors", "syscalls", "verdict"),
+    ("steps", "errors", "syscalls", "verdict", "versions"),
     ("cells", "scenario", "trace"),  # cells' verbs make steps
     ("threads",),
     ("kernel", "engine"),

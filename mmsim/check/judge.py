@@ -10,6 +10,7 @@ import attrs
 from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
 from mmsim.scenario import Property, Scenario
+from mmsim.strategies import BY_NAME
 from mmsim.verdict import WAITING, Expected, Holds, Outcome, Undecided, Verdict, Violated
 
 
@@ -28,7 +29,7 @@ class Test:
     @property
     def expected(self) -> Expected | None:
         """The verdict the scenario expects of this strategy, if it says."""
-        return self.scenario.expect.get(self.strategy.name)
+        return self.scenario.expected(self.strategy.name, self.release.name, BY_NAME)
 
 
 @attrs.frozen

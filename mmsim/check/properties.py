@@ -1,5 +1,7 @@
 """The properties that are always on: judged at every step that could break them, and when everything is at rest.
 
+F_SEAL_WRITE, a remount read-only and S_IMMUTABLE are one promise here (`promises`): the content stays.
+
 What a seal promises is stated exactly.  F_SEAL_WRITE forbids changing content by writing, not by truncation: no step
 may change a byte that lies below the file's size before and after it, as anybody sees it who reads the file or maps
 it.  F_SEAL_SHRINK and F_SEAL_GROW forbid the size itself to fall or rise; so with F_SEAL_WRITE and F_SEAL_SHRINK no
@@ -13,21 +15,45 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import attrs
+
 from mmsim.cells import Cell, World
 from mmsim.engine.tables import Fault, Places, Tables, View
 from mmsim.kernel.types import AddressSpace, BlockDevice, Inode, Io, Mm, Page, Vma
 from mmsim.steps import Step
-from mmsim.syscalls import F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, PAGE_SIZE
+from mmsim.syscalls import F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, FS_IMMUTABLE_FL, PAGE_SIZE
 
 _FIELD = re.compile(r"(?P<owner>.*)\.(?P<field>word|i_pages|i_size|result)(\[(?P<number>[0-9]+)\])?")
 _WATCHED = {"word": Page, "i_pages": AddressSpace, "i_size": Inode, "result": Io}
 
 SEALED = "sealed content never changes"
+REMOUNTED = "content of a read-only mount never changes"
+IMMUTABLE = "immutable content never changes"
 SIZE = "a sealed size never changes"
 LOST = "no completed I/O is lost to a buffer that is still mapped"
 LEAK = "no page is leaked"
 COUNT = "i_mmap_writable is back at its resting value"
 AGREE = "MAP_SHARED views agree"
+
+
+@attrs.frozen
+class Promise:
+    """A property's name, and the words for what promised it."""
+
+    property: str
+    given: str
+
+
+def promises(view: View, inode: Inode) -> list[Promise]:
+    """What keeps this file's content as it is, in this state."""
+    found = []
+    if view[inode.seals] & F_SEAL_WRITE:
+        found.append(Promise(SEALED, "F_SEAL_WRITE was granted"))
+    if view[inode.sb.s_readonly]:
+        found.append(Promise(REMOUNTED, f"{inode.sb} was remounted read-only"))
+    if view[inode.i_flags] & FS_IMMUTABLE_FL:
+        found.append(Promise(IMMUTABLE, "S_IMMUTABLE was set"))
+    return found
 
 
 class AlwaysOn:
@@ -66,14 +92,16 @@ class AlwaysOn:
 
     def _word(self, before: View, after: View, page: Page, number: int) -> Fault | None:
         for inode in self.world.of(Inode):
-            if not before[inode.seals] & F_SEAL_WRITE:
+            promised = promises(before, inode)
+            if not promised:
                 continue
             old, new = before[page.word(number)], after[page.word(number)]
             for index, where in self._seen_at(before, inode, page):
                 start = index * PAGE_SIZE + number * len(new)
                 size = before[inode.i_size] - start
                 if size > 0 and old[:size] != new[:size]:
-                    return (SEALED, f"{page} word {number}, {where}, changes after F_SEAL_WRITE was granted")
+                    first = promised[0]
+                    return (first.property, f"{page} word {number}, {where}, changes after {first.given}")
         return None
 
     def _seen_at(self, view: View, inode: Inode, page: Page) -> list[tuple[int, str]]:
@@ -95,11 +123,13 @@ class AlwaysOn:
     def _slot(self, before: View, after: View, mapping: AddressSpace, index: int) -> Fault | None:
         inode = self._inode(mapping)
         below = before[inode.i_size] - index * PAGE_SIZE
-        if not before[inode.seals] & F_SEAL_WRITE or below <= 0:
+        promised = promises(before, inode)
+        if not promised or below <= 0:
             return None
         old, new = (self._content(view, view[mapping.slot(index)])[:below] for view in (before, after))
         if old.rstrip(b"\0") != new.rstrip(b"\0"):
-            return (SEALED, f"page {index} of {inode.name} gets another content after F_SEAL_WRITE was granted")
+            first = promised[0]
+            return (first.property, f"page {index} of {inode.name} gets another content after {first.given}")
         return None
 
     def _inode(self, mapping: AddressSpace) -> Inode:

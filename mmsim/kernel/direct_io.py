@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from mmsim.kernel.filemap import read_page
 from mmsim.kernel.gup import get_user_pages_fast
-from mmsim.kernel.types import PG_DIRTY, BlockDevice, Io, Kernel, Page, Request, patched
+from mmsim.kernel.types import PG_DIRTY, BlockDevice, Caller, Io, Kernel, Page, Request, patched
 from mmsim.syscalls import EINVAL, PAGE_SIZE
 
 
@@ -35,13 +35,13 @@ async def io_submit(k: Kernel, device: BlockDevice, address: int, length: int, d
     if address % PAGE_SIZE or length <= 0:
         return -EINVAL
     # A read from the device writes memory, so it needs pages that may be written.
-    pages = await get_user_pages_fast(k, address, -(-length // PAGE_SIZE), write=data is not None)
-    if isinstance(pages, int):
-        return pages
+    pins = await get_user_pages_fast(k, address, -(-length // PAGE_SIZE), Caller.DIRECT_IO, write=data is not None)
+    if isinstance(pins, int):
+        return pins
     number = await k.next_io.add_return(1) - 1
     io = k.world.handle(Io, f"{k.cpu}.io[{number}]")
     await k.process.reqs_active.inc()
-    await device.queue.update(queued, Request(io, k.mm, address, pages, data, k.process))
+    await device.queue.update(queued, Request(io, k.mm, address, pins, data, k.process))
     return io
 
 
@@ -69,10 +69,10 @@ async def bio_endio(k: Kernel, device: BlockDevice, request: Request) -> None:
         await dma_from_memory(k, device, request.pages)
     else:
         await dma_to_memory(k, request.pages, request.data)
-    for page in request.pages:
-        if request.data is not None:
-            await page.flags.test_and_set(PG_DIRTY)
-        await k.strategy.unpin(k, page, request.data is not None)
+    for pin in request.pins:
+        if pin.write:
+            await pin.page.flags.test_and_set(PG_DIRTY)
+        await k.strategy.unpin(k, pin)
     length = len(request.data) if request.data is not None else len(request.pages) * PAGE_SIZE
     await request.process.reqs_active.dec()
     await request.io.result.store(length)

@@ -12,6 +12,9 @@ signals that cut a sleep short; F_SEAL_EXEC and F_SEAL_FUTURE_WRITE, which are y
 
 from __future__ import annotations
 
+from mmsim.kernel.readonly import become_read_only
+from mmsim.kernel.releases import HIGH_BITS_ARE_EINVAL, RECHECKS_ANY_DIFFERENCE
+from mmsim.kernel.strategy import Guarantee
 from mmsim.kernel.types import AddressSpace, File, Inode, Kernel, Page
 from mmsim.steps import sleep
 from mmsim.syscalls import (
@@ -44,7 +47,7 @@ async def memfd_create(k: Kernel, name: str, flags: int) -> File | int:
 async def memfd_add_seals(k: Kernel, file: File, seals: int) -> int:
     """fcntl(F_ADD_SEALS): all of the seals are set, or none."""
     inode = file.inode
-    if k.release.high_bits_are_einval and seals >> 32:
+    if k.release.has(HIGH_BITS_ARE_EINVAL) and seals >> 32:
         return -EINVAL
     seals &= 0xFFFFFFFF
     if seals & ~k.release.known_seals:
@@ -54,22 +57,11 @@ async def memfd_add_seals(k: Kernel, file: File, seals: int) -> int:
         if now & F_SEAL_SEAL:
             return -EPERM
         if seals & F_SEAL_WRITE and not now & F_SEAL_WRITE:
-            error = await make_read_only(k, inode)
+            error = await become_read_only(k, inode, Guarantee.SEALED)
             if error:
                 return error
         await inode.seals.store(now | seals)
     return 0
-
-
-async def make_read_only(k: Kernel, inode: Inode) -> int:
-    """Deny writers first and look for pins second: a mapping made in between could pin a page after the look."""
-    error = await k.strategy.deny_writable(k, inode)
-    if error:
-        return int(error)
-    error = await k.strategy.wait_for_pins(k, inode.mapping)
-    if error:
-        await k.strategy.allow_writable(k, inode)
-    return int(error)
 
 
 async def memfd_get_seals(file: File) -> int:
@@ -90,7 +82,7 @@ async def memfd_tag_pins(k: Kernel, mapping: AddressSpace, last: int) -> tuple[t
 async def has_extra_refs(k: Kernel, page: Page, *, tagging: bool = False) -> bool:
     """page_count(page) - page_mapcount(page) != 1: two loads, one after the other, and no lock between them."""
     extra = await page.refcount.load() - await page.mapcount.load() - 1
-    return extra > 0 if tagging and not k.release.rechecks_any_difference else extra != 0
+    return extra > 0 if tagging and not k.release.has(RECHECKS_ANY_DIFFERENCE) else extra != 0
 
 
 async def memfd_wait_for_pins(k: Kernel, mapping: AddressSpace) -> int:

@@ -21,6 +21,7 @@ import attrs
 
 from mmsim.kernel.memory_zap import zap_pte_range
 from mmsim.kernel.page_alloc import put_page
+from mmsim.kernel.releases import SEALED_MAPS_READ_ONLY
 from mmsim.kernel.strategy import counted
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.types import (
@@ -104,7 +105,7 @@ async def do_mmap(k: Kernel, file: File, prot: int, flags: int, length: int, off
     vm_flags |= VM_SHARED if flags == MAP_SHARED else 0
     mm, inode = k.mm, file.inode
     async with mm.mmap_lock:
-        if vm_flags & VM_SHARED and k.release.sealed_maps_read_only:
+        if vm_flags & VM_SHARED and k.release.has(SEALED_MAPS_READ_ONLY):
             # seal_check_write(), in ->mmap before the counter is asked: a sealed file may still be mapped to be read
             seals = await inode.seals.load()
             if seals & F_SEAL_WRITE:

@@ -32,7 +32,12 @@ async def get_page(page: Page) -> None:
 
 
 async def put_page(k: Kernel, page: Page) -> None:
-    """Give back a reference; the last one frees the page.  Safe in any context: atomics only."""
+    """Give back a reference as the strategy does it; may run in an interrupt."""
+    await k.strategy.put_page(k, page)
+
+
+async def drop_reference(k: Kernel, page: Page) -> None:
+    """put_page() of Linux: the last reference frees the page.  Safe in any context: atomics only."""
     if await page.refcount.dec_and_test():
         for word in k.words:
             await page.word(word).update(poisoned)

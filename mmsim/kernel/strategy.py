@@ -7,12 +7,14 @@ any protection.  `k` is the `Kernel` as the calling thread sees it.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from enum import Enum
 from typing import Any
 
 import attrs
 
-from mmsim.kernel.page_alloc import put_page
-from mmsim.kernel.types import VM_MAYWRITE, VM_SHARED, AddressSpace, Inode, Kernel, Mm, Page, Vma
+from mmsim.kernel.page_alloc import drop_reference, put_page
+from mmsim.kernel.releases import COUNTS_MAYWRITE
+from mmsim.kernel.types import VM_MAYWRITE, VM_SHARED, AddressSpace, Inode, Kernel, Mm, Page, Pin, Vma
 from mmsim.syscalls import EBUSY, EPERM
 
 
@@ -30,6 +32,14 @@ class Budget:
 Path = Callable[..., Coroutine[Any, Any, Any]]
 
 
+class Guarantee(Enum):
+    """A promise that a file's content stays: all three are one to whoever still holds a page for writing."""
+
+    SEALED = "F_SEAL_WRITE"
+    REMOUNTED = "remount read-only"
+    IMMUTABLE = "S_IMMUTABLE"
+
+
 @attrs.frozen
 class Strategy:
     """One design.  `doc` argues for it in terms that the checker can confirm or refute."""
@@ -37,9 +47,11 @@ class Strategy:
     name: str
     doc: str
     pin: Path
-    """(k, page, write) -> bool: take a reference for get_user_pages; False if the page is already free."""
+    """(k, pin) -> bool: take a reference for get_user_pages; False if the page may not be had."""
     unpin: Path
-    """(k, page, write) -> None: give it back; may run in an interrupt."""
+    """(k, pin) -> None: give it back; may run in an interrupt."""
+    put_page: Path
+    """(k, page) -> None: give back any other reference; may run in an interrupt."""
     map_writable: Path
     """(k, inode) -> errno: before a counted mapping is linked (mapping_map_writable)."""
     unmap_writable: Path
@@ -48,10 +60,15 @@ class Strategy:
     """(k, mm, vma, pages) -> None: PTEs are cleared and flushed, `pages` still hold the mapping's references."""
     deny_writable: Path
     """(k, inode) -> errno: nobody may write from here on, if nobody does; called with i_mutex held."""
-    wait_for_pins: Path
-    """(k, mapping) -> errno: called after deny_writable, before the seal is set."""
+    exclude_pins: Path
+    """(k, mapping) -> errno: after deny_writable, before the promise is made: see to it that no page reference that
+    is left can write the file: look, wait, refuse, or give its holder the page and the file another."""
     allow_writable: Path
     """(k, inode) -> None: the seal failed; undo deny_writable."""
+    guards: frozenset[Guarantee] = frozenset({Guarantee.SEALED})
+    """Which promises it is asked about; Linux asks nobody before a remount or chattr +i."""
+    counts: tuple[str, ...] = ()
+    """Fields it adds to struct page or struct address_space: at rest each has its initial value again."""
     budget: Budget = Budget()
 
 
@@ -78,17 +95,17 @@ async def mapping_allow_writable(_k: Kernel, inode: Inode) -> None:
     await inode.mapping.i_mmap_writable.inc()
 
 
-async def try_get_page(_k: Kernel, page: Page, _write: bool) -> bool:
+async def try_get_page(_k: Kernel, pin: Pin) -> bool:
     """page_cache_get_speculative() as gup_pte_range() uses it: a reference, unless the page is already free."""
-    return await page.refcount.inc_not_zero()
+    return await pin.page.refcount.inc_not_zero()
 
 
-async def unpin_by_put_page(k: Kernel, page: Page, _write: bool) -> None:
+async def unpin_by_put_page(k: Kernel, pin: Pin) -> None:
     """A pin is a reference like any other."""
-    await put_page(k, page)
+    await put_page(k, pin.page)
 
 
-async def nothing_to_wait_for(_k: Kernel, _mapping: AddressSpace) -> int:
+async def look_at_no_pins(_k: Kernel, _mapping: AddressSpace) -> int:
     """Look at nothing but the counter."""
     return 0
 
@@ -102,16 +119,17 @@ linux = Strategy(
     doc="What all designs start from: the counter of v3.17 with deny and allow, and nothing that looks at pins.",
     pin=try_get_page,
     unpin=unpin_by_put_page,
+    put_page=drop_reference,
     map_writable=mapping_map_writable,
     unmap_writable=mapping_unmap_writable,
     before_unmap_writable=unmap_at_once,
     deny_writable=mapping_deny_writable,
-    wait_for_pins=nothing_to_wait_for,
+    exclude_pins=look_at_no_pins,
     allow_writable=mapping_allow_writable,
 )
 
 
 def counted(k: Kernel, flags: int) -> bool:
     """Whether a mapping of these flags counts as writable; from v6.7 on only where VM_MAYWRITE is set too."""
-    wanted = VM_SHARED | VM_MAYWRITE if k.release.counts_maywrite else VM_SHARED
+    wanted = VM_SHARED | VM_MAYWRITE if k.release.has(COUNTS_MAYWRITE) else VM_SHARED
     return flags & wanted == wanted

@@ -10,13 +10,14 @@ above the last level (never freed while a process runs), struct page of anything
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import attrs
 
 from mmsim.cells import Cell, Handle, Mutex, Named, RwSem, SpinLock, World
 from mmsim.steps import KernelBug
-from mmsim.syscalls import PAGE_SIZE
+from mmsim.syscalls import O_RDONLY, O_RDWR, O_WRONLY, PAGE_SIZE
 
 VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE = 0x1, 0x2, 0x8, 0x20
 PG_DIRTY = "dirty"
@@ -56,24 +57,47 @@ class AddressSpace(Handle):
 
 
 class Inode(Handle):
-    """struct inode of a shmem file, with shmem_inode_info."""
+    """struct inode, with shmem_inode_info where its file system is a tmpfs."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, sb: SuperBlock | None = None) -> None:
         super().__init__(world, name)
+        self.sb = sb or world.handle(SuperBlock, "shm_mnt")
+        self.i_flags: Cell[int] = self.cell("i_flags", 0)
+        self.i_mode: Cell[int] = self.cell("i_mode", 0o777)
         self.i_mutex = world.lock(Mutex, f"{name}.i_mutex")
         self.i_size: Cell[int] = self.cell("i_size", 0)
         self.seals: Cell[int] = self.cell("seals", 0)
         self.mapping = world.handle(AddressSpace, f"{name}.i_data")
 
 
-class File(Handle):
-    """struct file of a memfd: always open for reading and writing."""
+class SuperBlock(Handle):
+    """struct super_block, with the one mount of it; `shm_mnt` is the kernel's own, where memfds live."""
 
-    def __init__(self, world: World, name: str) -> None:
+    def __init__(self, world: World, name: str, kind: str = "tmpfs") -> None:
         super().__init__(world, name)
-        self.inode = world.handle(Inode, f"{name}.inode")
+        self.kind = kind
+        self.s_readonly: Cell[bool] = self.cell("s_readonly", False)
+
+
+class File(Handle):
+    """struct file.  How it was opened (`flags`) never changes; a memfd is its inode's first file."""
+
+    def __init__(self, world: World, name: str, inode: Inode | None = None, flags: int = O_RDWR) -> None:
+        super().__init__(world, name)
+        self.flags = flags
+        self.inode = inode or world.handle(Inode, f"{name}.inode")
         self.f_pos: Cell[int] = self.cell("f_pos", 0)
         self.f_pos_lock = world.lock(Mutex, f"{name}.f_pos_lock")
+
+    @property
+    def readable(self) -> bool:
+        """FMODE_READ."""
+        return self.flags & 3 in (O_RDONLY, O_RDWR)
+
+    @property
+    def writable(self) -> bool:
+        """FMODE_WRITE."""
+        return self.flags & 3 in (O_WRONLY, O_RDWR)
 
 
 @attrs.frozen
@@ -152,6 +176,29 @@ class Io(Handle):
         self.result: Cell[int | None] = self.cell("result", None)
 
 
+class Caller(Enum):
+    """Who asked get_user_pages() for a page: what a design that converts callers one by one tells apart."""
+
+    DIRECT_IO = "direct I/O"
+    NFS_DIRECT = "NFS direct I/O"
+    VMSPLICE = "vmsplice"
+    IO_URING = "io_uring"
+    PROCESS_VM = "process_vm_writev"
+    PTRACE = "ptrace"
+
+
+@attrs.frozen
+class Pin:
+    """One reference that get_user_pages() took.  Whoever holds it gives back this very value."""
+
+    page: Page
+    write: bool
+    """FOLL_WRITE: whether the holder may write the page."""
+    caller: Caller
+    fast: bool = False
+    """Whether it was taken without mmap_lock."""
+
+
 @attrs.frozen
 class Request:
     """struct bio: the pinned pages of one I/O.  `data` is what a read brings, None for a write to the device."""
@@ -159,9 +206,14 @@ class Request:
     io: Io
     mm: Mm
     address: int
-    pages: tuple[Page, ...]
+    pins: tuple[Pin, ...]
     data: bytes | None
     process: Process
+
+    @property
+    def pages(self) -> tuple[Page, ...]:
+        """The pages of the buffer, in order."""
+        return tuple(pin.page for pin in self.pins)
 
 
 class BlockDevice(Handle):

@@ -6,8 +6,6 @@ import inspect
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from mmsim.check import properties
 from mmsim.report.table import WIDTH, plain
 
@@ -70,20 +68,18 @@ def all_properties() -> list[Row]:
 
 
 def releases() -> list[Row]:
-    """The kernel releases that are modelled: what each answers otherwise than the plainest."""
-    from mmsim.kernel.releases import RELEASES
+    """The kernel releases that are modelled: what is new in each, and what is gone."""
+    from mmsim.kernel import releases as known
 
-    return [
-        {
-            "name": release.name,
-            "about": ", ".join(
-                field.name.replace("_", " ")
-                for field in attrs.fields(type(release))
-                if getattr(release, field.name) is True
-            ),
-        }
-        for release in RELEASES
-    ]
+    changes = [value for value in vars(known).values() if isinstance(value, known.Change)]
+    rows = []
+    before = known.RELEASES[0]
+    for release in known.RELEASES:
+        told = [each.about for each in changes if release.has(each) and not before.has(each)]
+        told += [f"no longer: {each.about}" for each in changes if before.has(each) and not release.has(each)]
+        rows.append({"name": release.name, "about": "; ".join(told)})
+        before = release
+    return rows
 
 
 ROWS: Final[dict[str, Callable[[], list[Row]]]] = {

@@ -5,3 +5,5 @@ from mmsim.strategies.sealing_v2 import sealing_v2
 from mmsim.strategies.wait_for_pins import wait_for_pins
 
 STRATEGIES = (sealing_v2, wait_for_pins, delayed_unmap)
+
+BY_NAME = {strategy.name: strategy for strategy in STRATEGIES}

@@ -19,7 +19,7 @@ import attrs
 from mmsim.cells import Cell
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.strategy import Budget, linux
-from mmsim.kernel.types import AddressSpace, Kernel, Mm, Page, Vma
+from mmsim.kernel.types import AddressSpace, Kernel, Mm, Page, Pin, Vma
 
 
 def write_pins(page: Page) -> Cell[int]:
@@ -43,20 +43,20 @@ def one_more(debt: Debt | None, mapping: AddressSpace) -> Debt:
     return (mapping, debt[1] + 1 if debt else 1)
 
 
-async def pin(_k: Kernel, page: Page, write: bool) -> bool:
+async def pin(_k: Kernel, pin: Pin) -> bool:
     """A reference, and for a writer a pin that munmap() can tell from other references."""
-    if not await page.refcount.inc_not_zero():
+    if not await pin.page.refcount.inc_not_zero():
         return False
-    if write:
-        await write_pins(page).inc()
+    if pin.write:
+        await write_pins(pin.page).inc()
     return True
 
 
-async def unpin(k: Kernel, page: Page, write: bool) -> None:
+async def unpin(k: Kernel, pin: Pin) -> None:
     """The last writer pays what is owed.  Atomics only, so it may run in an interrupt."""
-    if write and await write_pins(page).dec_and_test():
-        await settle(page)
-    await put_page(k, page)
+    if pin.write and await write_pins(pin.page).dec_and_test():
+        await settle(pin.page)
+    await put_page(k, pin.page)
 
 
 async def settle(page: Page) -> None:
@@ -84,6 +84,7 @@ delayed_unmap = attrs.evolve(
     pin=pin,
     unpin=unpin,
     before_unmap_writable=owe_drops,
+    counts=("write_pins", "owed_drops"),
     budget=Budget(
         struct_page_bytes_32=8,
         struct_page_bytes_64=8,

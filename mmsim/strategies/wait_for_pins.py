@@ -16,4 +16,4 @@ import attrs
 from mmsim.kernel.memfd import memfd_wait_for_pins
 from mmsim.kernel.strategy import linux
 
-wait_for_pins = attrs.evolve(linux, name="wait_for_pins", doc=__doc__ or "", wait_for_pins=memfd_wait_for_pins)
+wait_for_pins = attrs.evolve(linux, name="wait_for_pins", doc=__doc__ or "", exclude_pins=memfd_wait_for_pins)

@@ -13,7 +13,7 @@ from mmsim.threads import Thread
 from mmsim.timed.result import SystemCall, TimedStep
 
 _MACHINERY = ("mmsim/steps.py", "mmsim/cells.py", "mmsim/threads.py", "mmsim/machine.py")
-_SYSTEM_CALLS = "mmsim/kernel/syscalls.py"
+_SYSTEM_CALLS = "mmsim/kernel/entry/"
 
 
 def suspended_at(coroutine: object) -> list[tuple[object, FrameType]]:
@@ -44,6 +44,13 @@ def where(coroutine: object) -> str:
 
 def _within(code: CodeType, *files: str) -> bool:
     return code.co_filename.replace("\\", "/").endswith(files)
+
+
+def _kind(code: CodeType) -> int:
+    """0 for the machinery of steps, 2 for a system call of the model, 1 for all else."""
+    if _SYSTEM_CALLS in code.co_filename.replace("\\", "/"):
+        return 2
+    return 0 if _within(code, *_MACHINERY) else 1
 
 
 def _file(code: CodeType) -> str:
@@ -134,8 +141,7 @@ class Recorder:
         for index, (_, frame) in enumerate(stack):
             kind = self._kinds.get(frame.f_code)
             if kind is None:
-                code = frame.f_code
-                kind = self._kinds[code] = 2 if _within(code, _SYSTEM_CALLS) else 0 if _within(code, *_MACHINERY) else 1
+                kind = self._kinds[frame.f_code] = _kind(frame.f_code)
             if kind:
                 innermost = index
                 if kind == 2 and entry is None:  # noqa: PLR2004

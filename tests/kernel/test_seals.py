@@ -30,7 +30,7 @@ from mmsim.syscalls import (
 )
 from tests.kernel.alone import alone, filled, outcomes
 
-RELEASES = ("v3.17", "v6.1", "v6.12")
+RELEASES = ("v3.17", "v6.1", "v6.12.9")
 SIZE = 2 * PAGE_SIZE
 RW = PROT_READ | PROT_WRITE
 
@@ -99,18 +99,18 @@ ROWS = [
     (pwrite(4, SIZE - 4), "pwrite(4 up to eof)", RELEASES, "4 4 4 4 P 4 P P P P"),
     (pwrite(4, SIZE), "pwrite(4@eof)", RELEASES, "4 4 4 P P P P P P P"),
     (pwrite(4, SIZE - 2), "pwrite(4 straddling eof)", OLD, "4 4 4 2 P 2 P P P P"),
-    (pwrite(4, SIZE - 2), "pwrite(4 straddling eof)", ("v6.12",), "4 4 4 P P P P P P P"),
+    (pwrite(4, SIZE - 2), "pwrite(4 straddling eof)", ("v6.12.9",), "4 4 4 P P P P P P P"),
     (pwrite(16384, 0), "pwrite(16384@0)", OLD, "16384 16384 16384 8192 P 8192 P P P P"),
-    (pwrite(16384, 0), "pwrite(16384@0)", ("v6.12",), "16384 16384 16384 P P P P P P P"),
+    (pwrite(16384, 0), "pwrite(16384@0)", ("v6.12.9",), "16384 16384 16384 P P P P P P P"),
     (ftruncate(SIZE), "ftruncate(same)", RELEASES, "0 0 0 0 0 0 0 0 0 0"),
     (ftruncate(100), "ftruncate(shrink)", RELEASES, "0 0 P 0 0 P P 0 P P"),
     (ftruncate(2 * SIZE), "ftruncate(grow)", RELEASES, "0 0 0 P 0 P 0 P P P"),
     (mapping(RW, MAP_SHARED), "mmap SHARED RW", RELEASES, "0 0 0 0 P 0 P P P P"),
     (mapping(PROT_WRITE, MAP_SHARED), "mmap SHARED W", RELEASES, "0 0 0 0 P 0 P P P P"),
     (mapping(PROT_READ, MAP_SHARED), "mmap SHARED R", OLD, "0 0 0 0 P 0 P P P P"),  # as 5.10.218 answers
-    (mapping(PROT_READ, MAP_SHARED), "mmap SHARED R", ("v6.12",), "0 0 0 0 0 0 0 0 0 0"),
+    (mapping(PROT_READ, MAP_SHARED), "mmap SHARED R", ("v6.12.9",), "0 0 0 0 0 0 0 0 0 0"),
     (mapping(PROT_NONE, MAP_SHARED), "mmap SHARED NONE", OLD, "0 0 0 0 P 0 P P P P"),
-    (mapping(PROT_NONE, MAP_SHARED), "mmap SHARED NONE", ("v6.12",), "0 0 0 0 0 0 0 0 0 0"),
+    (mapping(PROT_NONE, MAP_SHARED), "mmap SHARED NONE", ("v6.12.9",), "0 0 0 0 0 0 0 0 0 0"),
     (mapping(PROT_READ, MAP_PRIVATE), "mmap PRIVATE R", RELEASES, "0 0 0 0 0 0 0 0 0 0"),
     (mapping(RW, MAP_PRIVATE), "mmap PRIVATE RW", RELEASES, "0 0 0 0 0 0 0 0 0 0"),
     (private_store, "PRIVATE store then file byte", RELEASES, "170 " * 10),
@@ -121,9 +121,9 @@ ROWS = [
     (add(0x40 | F_SEAL_SEAL), "add_seals(0x40|SEAL)", RELEASES, "I " * 10),
     (add(-1), "add_seals(-1)", RELEASES, "I " * 10),
     (add(1 << 32), "add_seals(1<<32)", OLD, "I " * 10),
-    (add(1 << 32), "add_seals(1<<32)", ("v6.12",), "0 P 0 0 0 0 0 0 0 P"),
+    (add(1 << 32), "add_seals(1<<32)", ("v6.12.9",), "0 P 0 0 0 0 0 0 0 P"),
     (add(1 << 32 | F_SEAL_SHRINK), "add_seals(1<<32|SHRINK)", OLD, "I " * 10),
-    (add(1 << 32 | F_SEAL_SHRINK), "add_seals(1<<32|SHRINK)", ("v6.12",), "0 P 0 0 0 0 0 0 0 P"),
+    (add(1 << 32 | F_SEAL_SHRINK), "add_seals(1<<32|SHRINK)", ("v6.12.9",), "0 P 0 0 0 0 0 0 0 P"),
 ]
 CASES = [
     pytest.param(call, release, answers, id=f"{name} {release}")
@@ -167,7 +167,7 @@ def test_undisturbed_the_strategies_answer_alike(name, strategy):
     [
         ("v3.17", "8192 8192 8192 4096 P 4096 P P P P"),
         ("v6.1", "8192 8192 8192 4096 P 4096 P P P P"),
-        ("v6.12", "8192 8192 8192 P P P P P P P"),  # chunks of a large folio, refused as a whole
+        ("v6.12.9", "8192 8192 8192 P P P P P P P"),  # chunks of a large folio, refused as a whole
     ],
 )
 def test_a_write_over_a_size_within_a_page(release, answers):
@@ -271,7 +271,7 @@ def test_a_read_only_mapping_of_a_sealed_file_stays_read_only():
             await sys.pread(fd, 4),
         )
 
-    assert alone(caller, release="v6.12") == (b"orig", SIGSEGV, 0, 0, b"orig")
+    assert alone(caller, release="v6.12.9") == (b"orig", SIGSEGV, 0, 0, b"orig")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)

@@ -14,6 +14,7 @@ from mmsim.kernel.mmap import linked, unlink_file_vma
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.shmem import generic_perform_write, shmem_getpage, write_page
 from mmsim.kernel.tlb import flush_tlb
+from mmsim.kernel.types import Pin
 from mmsim.steps import sleep
 from mmsim.strategies.delayed_unmap import delayed_unmap
 from mmsim.strategies.sealing_v2 import sealing_v2
@@ -34,22 +35,24 @@ async def nothing(*_args, **_kwargs):
 # ---- gup
 
 
-async def gup_without_second_look(k, mm, address, *, write):
+async def gup_without_second_look(k, mm, address, caller, *, write):
     pte = await mm.pte(address).load()
-    if pte is None or not pte.allows(write=write) or not await k.strategy.pin(k, pte.page, write):
+    if pte is None or not pte.allows(write=write):
         return None
-    return pte.page
+    pin = Pin(pte.page, write, caller, fast=True)
+    return pin if await k.strategy.pin(k, pin) else None
 
 
-async def gup_into_read_only(k, mm, address, *, write):
+async def gup_into_read_only(k, mm, address, caller, *, write):
     pte = await mm.pte(address).load()
-    if pte is None or not await k.strategy.pin(k, pte.page, write):
+    if pte is None:
         return None
-    return pte.page
+    pin = Pin(pte.page, write, caller, fast=True)
+    return pin if await k.strategy.pin(k, pin) else None
 
 
-async def gup_taking_free_pages(_k, page, _write):
-    await page.refcount.add(1)
+async def gup_taking_free_pages(_k, pin):
+    await pin.page.refcount.add(1)
     return True
 
 
@@ -194,12 +197,12 @@ async def link_without_counting(k, mm, vma):
 # ---- sealing
 
 
-async def seal_that_looks_before_it_denies(k, inode):
-    return await k.strategy.wait_for_pins(k, inode.mapping) or await k.strategy.deny_writable(k, inode)
+async def seal_that_looks_before_it_denies(k, inode, _promise):
+    return await k.strategy.exclude_pins(k, inode.mapping) or await k.strategy.deny_writable(k, inode)
 
 
-async def seal_that_denies_for_ever(k, inode):
-    return await k.strategy.deny_writable(k, inode) or await k.strategy.wait_for_pins(k, inode.mapping)
+async def seal_that_denies_for_ever(k, inode, _promise):
+    return await k.strategy.deny_writable(k, inode) or await k.strategy.exclude_pins(k, inode.mapping)
 
 
 async def look_once_and_hope(k, mapping):
@@ -247,8 +250,8 @@ async def complete(k, device, request):
 
 
 async def complete_then_write(k, device, request):
-    for page in request.pages:
-        await k.strategy.unpin(k, page, request.data is not None)
+    for pin in request.pins:
+        await k.strategy.unpin(k, pin)
     await complete(k, device, request)
     await dma_to_memory(k, request.pages, request.data)
 
@@ -256,18 +259,19 @@ async def complete_then_write(k, device, request):
 async def wake_then_write(k, device, request):
     await complete(k, device, request)
     await dma_to_memory(k, request.pages, request.data)
-    for page in request.pages:
-        await k.strategy.unpin(k, page, request.data is not None)
+    for pin in request.pins:
+        await k.strategy.unpin(k, pin)
 
 
 async def write_and_wake_nobody(k, device, request):
     await dma_to_memory(k, request.pages, request.data)
-    for page in request.pages:
-        await k.strategy.unpin(k, page, request.data is not None)
+    for pin in request.pins:
+        await k.strategy.unpin(k, pin)
     await device.queue.update(first_done)
 
 
-async def unpin_under_mutex(k, page, write):
+async def unpin_under_mutex(k, pin):
+    page = pin.page
     mapping = await page.mapping.load()
     if mapping is not None:
         async with mapping.i_mmap_mutex:
@@ -278,25 +282,25 @@ def tree_lock(k):
     return k.world.lock(SpinLock, "tree_lock")
 
 
-async def pin_under_spinlock(k, page, _write):
+async def pin_under_spinlock(k, pin):
     async with tree_lock(k):
-        return await page.refcount.inc_not_zero()
+        return await pin.page.refcount.inc_not_zero()
 
 
-async def unpin_under_spinlock(k, page, _write):
+async def unpin_under_spinlock(k, pin):
     async with tree_lock(k):
-        await put_page(k, page)
+        await put_page(k, pin.page)
 
 
-async def put_twice(k, page, _write):
-    await put_page(k, page)
-    await put_page(k, page)
+async def put_twice(k, pin):
+    await put_page(k, pin.page)
+    await put_page(k, pin.page)
 
 
-async def pin_that_sleeps_in_atomic(k, page, _write):
+async def pin_that_sleeps_in_atomic(k, pin):
     async with tree_lock(k).irqsave():
         await sleep(1)
-        return await page.refcount.inc_not_zero()
+        return await pin.page.refcount.inc_not_zero()
 
 
 MUTANTS = [
@@ -445,43 +449,43 @@ MUTANTS = [
         "write looks at the seals before it locks",
         scene(scenes.file, scenes.file_writer, scenes.sealer),
         SEALED,
-        (("kernel.syscalls", "generic_perform_write", write_that_asks_before_it_locks),),
+        (("kernel.entry.files", "generic_perform_write", write_that_asks_before_it_locks),),
     ),
     Mutant(
         "ftruncate looks at F_SEAL_SHRINK before it locks",
         scene(scenes.file, scenes.truncater, scenes.shrink_sealer),
         SIZE,
-        (("kernel.syscalls", "shmem_setattr", resize_that_asks_before_it_locks),),
+        (("kernel.entry.files", "shmem_setattr", resize_that_asks_before_it_locks),),
     ),
     Mutant(
         "ftruncate looks at F_SEAL_GROW before it locks",
         scene(scenes.file, scenes.grower, scenes.grow_sealer),
         SIZE,
-        (("kernel.syscalls", "shmem_setattr", resize_that_asks_before_it_locks),),
+        (("kernel.entry.files", "shmem_setattr", resize_that_asks_before_it_locks),),
     ),
     Mutant(
         "write does not lock the position",
         scene(scenes.empty, scenes.appends_one, scenes.appends_two, always=(scenes.no_write_overwrites_another,)),
         "no_write_overwrites_another",
-        (("kernel.syscalls", "SimSyscalls.write", write_without_f_pos_lock),),
+        (("kernel.entry", "SimSyscalls.write", write_without_f_pos_lock),),
     ),
     Mutant(
         "the seal waits for pins before it denies writers",
         scene(scenes.file, scenes.visitor, scenes.sealer),
         SEALED,
-        (("kernel.memfd", "make_read_only", seal_that_looks_before_it_denies),),
+        (("kernel.memfd", "become_read_only", seal_that_looks_before_it_denies),),
     ),
     Mutant(
         "the seal looks at pins once and waits a little",
         scene(scenes.touched, scenes.leaver, scenes.sealer),
         SEALED,
-        mutated=attrs.evolve(wait_for_pins, wait_for_pins=look_once_and_hope),
+        mutated=attrs.evolve(wait_for_pins, exclude_pins=look_once_and_hope),
     ),
     Mutant(
         "a seal that fails leaves writers denied",
         scene(scenes.touched, scenes.leaver, scenes.sealer),
         COUNT,
-        (("kernel.memfd", "make_read_only", seal_that_denies_for_ever),),
+        (("kernel.memfd", "become_read_only", seal_that_denies_for_ever),),
     ),
     Mutant(
         "the seal reads the counter and then stores it",
@@ -493,19 +497,19 @@ MUTANTS = [
         "the seal takes i_mmap_mutex outside i_mutex",
         scene(scenes.touched, scenes.truncates_and_seals),
         "no lock inversion",
-        (("kernel.syscalls", "memfd_add_seals", seals_under_i_mmap_mutex),),
+        (("kernel.entry.seals", "memfd_add_seals", seals_under_i_mmap_mutex),),
     ),
     Mutant(
         "the seal keeps i_mutex",
         scene(scenes.file, scenes.sealer),
         "no lock is held at the end",
-        (("kernel.syscalls", "memfd_add_seals", seal_that_keeps_the_lock),),
+        (("kernel.entry.seals", "memfd_add_seals", seal_that_keeps_the_lock),),
     ),
     Mutant(
         "the seal gives i_mutex back twice",
         scene(scenes.file, scenes.sealer),
         BUG,
-        (("kernel.syscalls", "memfd_add_seals", seal_that_unlocks_twice),),
+        (("kernel.entry.seals", "memfd_add_seals", seal_that_unlocks_twice),),
     ),
     Mutant(
         "the device goes on writing after completion",

@@ -62,19 +62,19 @@ async def pay_the_page_and_not_the_debt(page):
         await mapping.i_mmap_writable.add(-debt[1])
 
 
-async def pin_and_count_late(_k, page, write):
+async def pin_and_count_late(_k, pin):
     """Counts the writer, but only some other reference."""
-    return await page.refcount.inc_not_zero()
+    return await pin.page.refcount.inc_not_zero()
 
 
-async def unpin_without_counting(k, page, _write):
-    await put_page(k, page)
+async def unpin_without_counting(k, pin):
+    await put_page(k, pin.page)
 
 
-async def unpin_before_paying(k, page, write):
-    if write and await write_pins(page).dec_and_test():
-        await owed_drops(page).exchange(None)
-    await put_page(k, page)
+async def unpin_before_paying(k, pin):
+    if pin.write and await write_pins(pin.page).dec_and_test():
+        await owed_drops(pin.page).exchange(None)
+    await put_page(k, pin.page)
 
 
 # ---- sealing_v2
@@ -219,7 +219,7 @@ MUTANTS = [
         "a page is copied, and a shared read-only mapping keeps the old one",
         scene(scenes.read_only_and_sealable, scenes.loads_then_seals),
         AGREE,
-        mutated=changed(wait_for_pins, deny_writable=nothing_to_deny, wait_for_pins=copy_and_leave_mapped),
+        mutated=changed(wait_for_pins, deny_writable=nothing_to_deny, exclude_pins=copy_and_leave_mapped),
     ),
     Mutant(
         "a page is replaced by zeros after the seal",

@@ -35,7 +35,7 @@ class SimSyscalls:
 def run(**options):
     world = World()
     space = {"done": done}
-    exec(compile(KERNEL, "/somewhere/mmsim/kernel/syscalls.py", "exec"), space)
+    exec(compile(KERNEL, "/somewhere/mmsim/kernel/entry/memory.py", "exec"), space)
     sys = space["SimSyscalls"](
         world.cell("inode.i_mmap_writable", 1),
         world.cell("page1.data", b"old " * 1024),
@@ -72,7 +72,7 @@ def test_calls_are_timed_from_entry_to_return():
 
 def test_steps_know_their_function():
     first = run().timeline[0]
-    assert (first.function, first.file, first.line, first.depth) == ("_unmap", "syscalls.py", 11, 1)
+    assert (first.function, first.file, first.line, first.depth) == ("_unmap", "memory.py", 11, 1)
     assert (first.thread, first.word, first.cell, first.call) == ("reader", "lock", "mm.mmap_lock", 0)
 
 

@@ -1,0 +1,17 @@
+"""The system calls of a scenario, answered by the model: one class for each group of them.
+
+Each method looks its descriptor up and calls the kernel function of its name.
+Not modelled: signals that interrupt a call; every call here runs to its end.
+"""
+
+from __future__ import annotations
+
+from mmsim.kernel.entry.direct_io import DirectIoCalls
+from mmsim.kernel.entry.files import FileCalls
+from mmsim.kernel.entry.memory import MemoryCalls
+from mmsim.kernel.entry.processes import ProcessCalls
+from mmsim.kernel.entry.seals import SealCalls
+
+
+class SimSyscalls(FileCalls, MemoryCalls, SealCalls, ProcessCalls, DirectIoCalls):
+    """`mmsim.syscalls.Syscalls` for one thread of the model."""

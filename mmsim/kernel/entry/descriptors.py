@@ -1,0 +1,60 @@
+"""What every group of system calls starts from: the calling thread's kernel and its descriptors.
+
+Follows fs/file.c (__fdget, fd_install).  Not modelled: struct file's own reference count and the inode's eviction:
+what a scenario opened stays.
+"""
+
+from __future__ import annotations
+
+from mmsim.cells import Named
+from mmsim.kernel.types import BlockDevice, File, Kernel, Process
+from mmsim.syscalls import EBADF, Device
+
+FIRST_FD = 3
+
+
+def with_fd(open_fds: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """The lowest free descriptor, taken."""
+    number = next(n for n in range(FIRST_FD, FIRST_FD + len(open_fds) + 1) if n not in open_fds)
+    return (*open_fds, number), number
+
+
+def without_fd(open_fds: tuple[int, ...], number: int) -> tuple[tuple[int, ...], None]:
+    """The descriptor, given back."""
+    return tuple(n for n in open_fds if n != number), None
+
+
+class Descriptors(Named):
+    """The calling thread: which process, which descriptors, which devices it means."""
+
+    def __init__(
+        self, k: Kernel, index: int, devices: dict[str, str], children: dict[str, Process], alone: bool
+    ) -> None:
+        super().__init__(f"{k.name}.syscalls")
+        self.k = k
+        self.index = index
+        self._devices = devices
+        self._children = children
+        self._alone = alone
+
+    async def _file(self, fd: int) -> File | None:
+        return await self.k.process.fd(fd).load()
+
+    async def _install(self, file: File) -> int:
+        number: int = await self.k.process.open_fds.fetch_update(with_fd)
+        await self.k.process.fd(number).store(file)
+        return number
+
+    def _device(self, device: Device) -> BlockDevice:
+        return self.k.world.handle(BlockDevice, self._devices.get(device.name, device.name))
+
+    async def close(self, fd: int) -> int:
+        file = await self.k.process.fd(fd).exchange(None)
+        if file is None:
+            return -EBADF
+        await self.k.process.open_fds.fetch_update(without_fd, fd)
+        return 0
+
+    async def dup(self, fd: int) -> int:
+        file = await self._file(fd)
+        return -EBADF if file is None else await self._install(file)

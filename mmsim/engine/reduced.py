@@ -14,16 +14,19 @@ stored; on a state reached that way everything is explored again as usual, so no
 state is expanded in full unless some move of its persistent set leads to a state not yet seen (the proviso of
 Bosnacki and Holzmann, SPIN 2005, for breadth-first search), and a run of forced moves that comes back to itself ends.
 
-The futures are those of the automata *as learnt so far*.  A pass that taught anything is repeated; only a pass that
-taught nothing counts, or one that would be led the same way by what it taught.
+The futures are those of the automata *as learnt so far*.  Now and then, and at the end, every decision made so
+far is held against it, and where one would differ the search goes back to the depth at which that one was made.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from itertools import pairwise
 
-from mmsim.engine.futures import Footprint, Futures, barrier
+import attrs
+
+from mmsim.engine.futures import Barrier, Footprint, Futures, barrier
 from mmsim.engine.run import Run
 from mmsim.engine.search import (
     STATES_BETWEEN_CHECKS,
@@ -43,16 +46,40 @@ from mmsim.engine.tables import Outgrown, Places, Special, State, Tables
 from mmsim.engine.walks import pct, pos, uniform, walk
 
 Threads = tuple[int, ...]
+Decision = tuple[bytes, int]
+"""The nodes of all threads, and the mask of those that can move."""
+
+
+class _Clashes(dict[int, bool]):
+    """Whether the next step of one thread, at one node, conflicts with what another may do, by the other's node."""
+
+    __slots__ = ("futures", "holds", "other", "step")
+
+    def __init__(self, futures: Futures, other: int, step: Footprint, holds: Barrier) -> None:
+        super().__init__()
+        self.futures = futures
+        self.other = other
+        self.step = step
+        self.holds = holds
+
+    def __missing__(self, node: int) -> bool:
+        clash = self[node] = bool(self.step.clashes(self.futures.of(self.other, node, self.holds)))
+        return clash
 
 
 class Persistent:
-    """Persistent sets, remembered by the nodes of all threads and which of them can move."""
+    """Persistent sets, remembered by the nodes of all threads and which of them can move.
+
+    Sets of threads are bit masks while a set is looked for; look-ups per pair of threads are all that is left to do.
+    """
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
         self.futures = Futures(tables)
-        self._known: dict[tuple[bytes, int], Threads] = {}
-        self._clash: dict[tuple[int, int, int, int], bool] = {}
+        self._known: dict[Decision, Threads] = {}
+        self._asked: set[int] = set()  # the decisions, by number, for which it mattered who is awake
+        self._against: list[dict[int, tuple[tuple[int, int, _Clashes], ...]]] = [{} for _ in range(tables.threads)]
+        self._threads = range(tables.threads)
         self.silent = frozenset(t for t, thread in enumerate(tables.machine.threads) if thread.silent)
 
     def of(self, places: Places, able: int) -> Threads:
@@ -61,72 +88,114 @@ class Persistent:
         key = (bytes(nodes), able)
         known = self._known.get(key)
         if known is None:
-            movers = tuple(thread for thread in range(self.tables.threads) if able >> thread & 1)
-            known = self._known[key] = self._find(nodes, movers)
+            known = self._known[key] = self._find(nodes, able, len(self._known))
         return known
 
-    def confirmed(self) -> bool:
-        """Whether every answer given so far would be the same with what is known by now.
+    @property
+    def decided(self) -> int:
+        """How many decisions were made; they are kept in the order in which they were made."""
+        return len(self._known)
 
-        Then the pass that was led by them would go the very same way again, and need not.
+    def better_informed(self) -> tuple[Persistent, int | None]:
+        """The same with what is known by now, and which decision is the first that would have been another, or None.
+
+        All before that one are kept: a search that was led by them would have gone the very same way.  A decision rests
+        on who clashes with whom at these nodes, and in some cases on who is awake; only where that has changed is it
+        made again.
         """
         again = Persistent(self.tables)
-        return all(again.of(self.tables.unpack(nodes), able) == was for (nodes, able), was in self._known.items())
+        decisions = list(self._known)
+        again._asked = set(self._asked)
+        for number in sorted(self._asked.union(self._resting_on(self._flipped(again), decisions))):
+            nodes, able = decisions[number]
+            if again._find(self.tables.unpack(nodes), able, number) != self._known[decisions[number]]:
+                again._known = {key: self._known[key] for key in decisions[:number]}
+                again._asked = {asked for asked in again._asked if asked < number}
+                return again, number
+        again._known = self._known
+        return again, None
 
-    def _find(self, nodes: Places, able: Threads) -> Threads:
+    def _resting_on(self, flipped: list[tuple[int, int, int, int]], decisions: list[Decision]) -> Iterator[int]:
+        """The numbers of the decisions at whose nodes one of these pairs stands."""
+        whole = self.tables.typecode == "B"  # then the bytes are the nodes
+        for one, node, other, there in flipped:
+            for number, (nodes, _) in enumerate(decisions):
+                places = nodes if whole else self.tables.unpack(nodes)
+                if places[one] == node and places[other] == there:
+                    yield number
+
+    def _flipped(self, again: Persistent) -> list[tuple[int, int, int, int]]:
+        """(thread, node, other thread, its node) of every pair that clashes by now and did not, or no longer does."""
+        return [
+            (one, node, other, there)
+            for one in self._threads
+            for node, row in self._against[one].items()
+            for (other, _, before), (_, _, now) in zip(row, again._row_of(one, node), strict=True)
+            for there, clash in before.items()
+            if now[there] is not clash
+        ]
+
+    def _find(self, nodes: Places, able: int, number: int) -> Threads:
         """First a single thread that nobody awake can conflict with; failing that, the smallest closed set."""
-        for first in able:
-            against = [other for other in range(self.tables.threads) if self._clashes(first, other, nodes)]
+        rows: dict[int, int] = {}
+        movers = [thread for thread in self._threads if able >> thread & 1]
+        for first in movers:
+            against = rows[first] = self._row(first, nodes)
             if not against:
                 return (first,)
-            if first not in self.silent and not any(other in able for other in against):
-                awake = self._awake(self._outside({first}, nodes), nodes, able)
-                if not any(other in awake for other in against):
+            if first not in self.silent and not against & able:
+                self._asked.add(number)
+                awake = self._awake(self._outside(first, nodes), nodes, able)
+                if not any(against >> other & 1 for other in awake):
                     return (first,)
-        best = able
-        for first in able:
+        best = tuple(movers)
+        for first in movers:
             if first in self.silent:
                 continue
-            moving = tuple(thread for thread in self._close(first, nodes) if thread in able)
+            closed = self._close(first, nodes, rows)
+            moving = tuple(thread for thread in movers if closed >> thread & 1)
             if len(moving) < len(best):
                 best = moving
         return best
 
-    def _clashes(self, one: int, other: int, nodes: Places) -> bool:
-        """Whether the next step of `one` conflicts with what `other` may do while `one` stands still."""
-        key = (one, nodes[one], other, nodes[other])
-        known = self._clash.get(key)
-        if known is None:
-            behind = barrier(() if one in self.silent else self.tables.node(one, nodes[one]).held)
-            future = self.futures.of(other, nodes[other], behind)
-            known = one != other and bool(self.futures.pending(one, nodes[one]).clashes(future))
-            self._clash[key] = known
-        return known
+    def _row(self, one: int, nodes: Places) -> int:
+        """The mask of those who may do something that conflicts with the next step of `one` while it stands still."""
+        row = 0
+        for other, bit, clashes in self._against[one].get(nodes[one]) or self._row_of(one, nodes[one]):
+            if clashes[nodes[other]]:
+                row |= bit
+        return row
 
-    def _outside(self, chosen: set[int], nodes: Places) -> dict[int, Footprint]:
-        """What everybody else may do without getting past the locks that `chosen` hold."""
-        behind = frozenset(held for thread in chosen for held in barrier(self.tables.node(thread, nodes[thread]).held))
-        return {
-            thread: self.futures.of(thread, nodes[thread], behind)
-            for thread in range(self.tables.threads)
-            if thread not in chosen
-        }
+    def _row_of(self, one: int, node: int) -> tuple[tuple[int, int, _Clashes], ...]:
+        """(other, its bit, clashes by its node) for everybody else."""
+        behind = barrier(() if one in self.silent else self.tables.node(one, node).held)
+        step = self.futures.pending(one, node)
+        row = self._against[one][node] = tuple(
+            (other, 1 << other, _Clashes(self.futures, other, step, behind)) for other in self._threads if other != one
+        )
+        return row
 
-    def _close(self, first: int, nodes: Places) -> set[int]:
-        """The smallest set with `first` in it that nobody outside can conflict with, asleep or not."""
-        chosen = {first}
-        grown = [first]
-        for one in grown:
-            for other in range(self.tables.threads):
-                if other not in chosen and self._clashes(one, other, nodes):
-                    chosen.add(other)
-                    grown.append(other)
+    def _outside(self, first: int, nodes: Places) -> dict[int, Footprint]:
+        """What everybody else may do without getting past the locks that `first` holds."""
+        behind = barrier(self.tables.node(first, nodes[first]).held)
+        return {thread: self.futures.of(thread, nodes[thread], behind) for thread in self._threads if thread != first}
+
+    def _close(self, first: int, nodes: Places, rows: dict[int, int]) -> int:
+        """The smallest set with `first` in it that nobody outside can conflict with, asleep or not; a mask."""
+        chosen = waiting = 1 << first
+        while waiting:
+            one = waiting.bit_length() - 1
+            row = rows.get(one)
+            if row is None:
+                row = rows[one] = self._row(one, nodes)
+            waiting = (waiting ^ 1 << one) | (row & ~chosen)
+            chosen |= row
         return chosen
 
-    def _awake(self, outside: dict[int, Footprint], nodes: Places, able: Threads) -> list[int]:
+    def _awake(self, outside: dict[int, Footprint], nodes: Places, able: int) -> list[int]:
         """Those outside that can move before the chosen do: able now, or woken by another one outside."""
-        awake = [thread for thread in outside if thread in able]
-        asleep = [thread for thread in outside if thread not in able]
+        awake = [thread for thread in outside if able >> thread & 1]
+        asleep = [thread for thread in outside if not able >> thread & 1]
         changes = 0
         for thread in awake:
             changes |= outside[thread].adds | outside[thread].writes
@@ -149,22 +218,24 @@ def explore_reduced(tables: Tables, *, resting: Resting | None = None, stop: Sto
     while True:
         found = Explored()
         found.passes = passes = passes + 1
-        news = tables.news
-        search = None
         try:
-            search = _Reduced(tables, found, resting, stop)
-            search.explore()
-            search.symmetry.mirror()
+            _Reduced(tables, found, resting, stop).explore()
         except Outgrown:
             tables.lay_out()
             continue
+        except Misled:
+            continue
         except KeyboardInterrupt:
             found.stopped = "interrupted"
-        if found.stopped is not None or tables.news == news:
-            return found
-        if search is not None and search.persistent.confirmed():
-            return found
+        return found
 
+
+class Misled(Exception):
+    """Something was learnt that would have led the pass another way; begin again."""
+
+
+MORE_DECISIONS = 1.3
+"""The decisions must have grown by this factor before they are looked at again; to look costs, and so does going back."""
 
 QUIET_WALKS = 24
 """So many random walks in a row must teach nothing before the first pass begins."""
@@ -190,6 +261,18 @@ def rehearse(tables: Tables) -> None:
     tables.lay_out()
 
 
+@attrs.frozen
+class Layer:
+    """One depth of the search before it was expanded: what had been found by then, as counts."""
+
+    frontier: list[State]
+    seen: int
+    quiescent: int
+    broken: int
+    transitions: int
+    decided: int
+
+
 class _Reduced:
     def __init__(self, tables: Tables, found: Explored, resting: Resting | None, stop: Stop) -> None:
         self.tables = tables
@@ -198,16 +281,20 @@ class _Reduced:
         self.stop = stop
         self.persistent = Persistent(tables)
         self.symmetry = Symmetry(tables)
+        self.news = tables.news
+        self.begun: list[Layer] = []
+        self.thought = 0  # how many decisions had been made when they were last held against what is known
         self.loud = sum(1 << t for t, thread in enumerate(tables.machine.threads) if not thread.silent)
 
     def explore(self) -> None:
         found, tables = self.found, self.tables
         start = self.run_on(tables.unpack(tables.initial()), None, [])
-        frontier = [start]
         found.seen[start] = None
         found.broken += [Broken(Witness(None), broken.fault) for broken in bugs_at_start(tables)]
+        frontier = [start]
         check = STATES_BETWEEN_CHECKS - 1
         while frontier:
+            self.begun.append(self.layer(frontier))
             following: list[State] = []
             for state in frontier:
                 check += 1
@@ -218,9 +305,47 @@ class _Reduced:
                 if found.stopped is not None:
                     return
                 self.expand(state, following)
-            frontier = following
             found.depth += 1
+            due = not following or self.persistent.decided > self.thought * MORE_DECISIONS
+            frontier = self.think_again(following) if due and self.tables.news != self.news else following
         found.waiting = 0
+
+    def layer(self, frontier: list[State]) -> Layer:
+        """Where the search is, to come back to it."""
+        found = self.found
+        return Layer(
+            frontier,
+            len(found.seen),
+            len(found.quiescent),
+            len(found.broken),
+            found.transitions,
+            self.persistent.decided,
+        )
+
+    def think_again(self, following: list[State]) -> list[State]:
+        """Hold every decision against what was learnt meanwhile; the frontier to go on from, which may be an older one.
+
+        Raises Misled if the very first run of forced moves would be another.
+        """
+        self.symmetry.mirror()
+        self.news = self.tables.news
+        self.persistent, wrong = self.persistent.better_informed()
+        self.thought = self.persistent.decided
+        if wrong is None:
+            return following
+        while self.begun and self.begun[-1].decided > wrong:
+            self.begun.pop()
+        if not self.begun:
+            raise Misled
+        back = self.begun.pop()
+        found = self.found
+        found.depth = len(self.begun)
+        found.transitions = back.transitions
+        for kept, count in ((found.seen, back.seen), (found.quiescent, back.quiescent)):
+            while len(kept) > count:
+                kept.popitem()
+        del found.broken[back.broken :]
+        return back.frontier
 
     def expand(self, state: State, following: list[State]) -> None:
         """Follow the persistent set; where that leads to nothing new, follow everybody."""

@@ -58,6 +58,7 @@ class Symmetry:
         self._targets: dict[tuple[Renaming, Place], Place] = {}
         self._threads = {thread.name: number for number, thread in enumerate(tables.machine.threads)}
         self._plans: dict[str, tuple[int, list[tuple[Place, _Told]]]] = {}
+        self._moves: dict[Renaming, tuple[int, list[tuple[Place, Place, _Told]]]] = {}
         self._token = re.compile("|".join(re.escape(name) for group in self.groups for name in group) or r"(?!)")
 
     def canonical(self, places: Places) -> State:
@@ -110,16 +111,29 @@ class Symmetry:
 
     def renamed(self, renaming: Renaming, places: Places) -> Places:
         """The same state after a permutation of the copies."""
-        tables = self.tables
+        known = self._moves.get(renaming)
+        if known is None or known[0] != len(self.tables.cells):
+            known = self._moves[renaming] = self._all_moves(renaming)
         result = places[:]
-        for thread, machine_thread in enumerate(tables.machine.threads):
-            twin = self._threads[self._name(renaming, machine_thread.name)]
-            result[twin] = self.node(renaming, thread, places[thread])
-        for cell in list(tables.cells):
-            place = tables.place(cell)
-            target = self._target(renaming, place)
-            result[target] = self.value(renaming, place, places[place])
+        for place, target, told in known[1]:
+            result[target] = told[places[place]]
         return result
+
+    def _all_moves(self, renaming: Renaming) -> tuple[int, list[tuple[Place, Place, _Told]]]:
+        """(place, where it goes, what its numbers are there) of every thread and every cell, and how many cells."""
+        cells = list(self.tables.cells)
+        moves = [
+            (
+                thread,
+                self._threads[self._name(renaming, one.name)],
+                _Told(partial(self.node, renaming, thread)),
+            )
+            for thread, one in enumerate(self.tables.machine.threads)
+        ]
+        for cell in cells:
+            place = self.tables.place(cell)
+            moves.append((place, self._target(renaming, place), _Told(partial(self.value, renaming, place))))
+        return len(cells), moves
 
     # ---- renaming names, values, nodes
 

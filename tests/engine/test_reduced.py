@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 
 from mmsim.cells import Cell, RwSem
 from mmsim.engine.lockdep import lock_fault
-from mmsim.engine.reduced import explore_reduced
+from mmsim.engine.reduced import Persistent, explore_reduced
 from mmsim.engine.search import explore
 from tests.engine.programs import (
     Program,
@@ -27,19 +27,23 @@ RANDOM = settings(
 )
 
 
-def both(program):
-    """(tables, found) of the unreduced search and of the reduced one; None if the former is too long for a test."""
+def both(program, *, ignorant=False):
+    """(tables, found) of the unreduced search and of the reduced one; None if the former is too long for a test.
+
+    `ignorant`: without the random walks that teach the reduced search most of what there is before it begins.
+    """
     whole, resting = tables_of(program)
     everything = explore(whole, resting=resting, stop=modest)
     if everything.stopped is not None:
         return None
     part, resting = tables_of(program)
+    part.rehearsed = ignorant
     return (whole, everything), (part, explore_reduced(part, resting=resting))
 
 
-def agree(program, *, exactly=False):
+def agree(program, *, exactly=False, ignorant=False):
     """The same verdict from the same evidence; `exactly`, even what is found beside a violation is the same."""
-    pair = both(program)
+    pair = both(program, ignorant=ignorant)
     if pair is None:
         return
     (whole, everything), (part, found) = pair
@@ -88,6 +92,21 @@ def test_they_agree_on_programs_with_devices(batch):
 def test_they_agree_on_all_that_is_broken(batch):
     for number in range(60):
         agree(seeded(f"broken/{batch}/{number}", steps=3, devices=False), exactly=True)
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_they_agree_where_the_reduced_search_learns_as_it_goes(batch):
+    """It is misled time and again, and must go back to where it was."""
+    for number in range(60):
+        agree(seeded(f"ignorant/{batch}/{number}", steps=3, devices=bool(batch % 2)), ignorant=True)
+
+
+def test_a_search_that_never_goes_back_would_be_wrong(monkeypatch):
+    """Or the test above could not fail."""
+    monkeypatch.setattr(Persistent, "better_informed", lambda self: (Persistent(self.tables), None))
+    with pytest.raises(AssertionError):
+        for number in range(200):
+            agree(seeded(f"ignorant/0/{number}", steps=3, devices=False), ignorant=True)
 
 
 # Programs that once told the two searches apart, made small.

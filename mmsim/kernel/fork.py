@@ -12,8 +12,14 @@ import attrs
 
 from mmsim.kernel.mmap import exit_mmap, vma_link_file
 from mmsim.kernel.page_alloc import get_page
+from mmsim.kernel.releases import ANON_EXCLUSIVE
 from mmsim.kernel.tlb import flush_tlb
-from mmsim.kernel.types import Kernel, Process
+from mmsim.kernel.types import PG_ANON_EXCLUSIVE, Kernel, Process
+
+
+def without(flags: frozenset[str], flag: str) -> frozenset[str]:
+    """clear_bit()."""
+    return flags - {flag}
 
 
 async def dup_mmap(k: Kernel, child: Process) -> None:
@@ -30,6 +36,8 @@ async def dup_mmap(k: Kernel, child: Process) -> None:
                     pte = await parent.pte(address).load()
                     if pte is None:
                         continue
+                    if pte.anon and k.release.has(ANON_EXCLUSIVE):
+                        await pte.page.flags.update(without, PG_ANON_EXCLUSIVE)
                     if pte.write and not vma.shared:
                         pte = attrs.evolve(pte, write=False)
                         await parent.pte(address).store(pte)

@@ -13,7 +13,6 @@ import attrs
 
 from mmsim.scenario import Scenario
 from mmsim.syscalls import (
-    EBUSY,
     ENOENT,
     F_SEAL_WRITE,
     MAP_SHARED,
@@ -64,17 +63,12 @@ def sealed_and_nothing_to_fill(filler: int, sealer: Seen) -> bool:
     return filler == -ENOENT and sealer.sealed == 0
 
 
-def seal_refused(sealer: Seen) -> bool:
-    return sealer.sealed == -EBUSY
-
-
 scenario = Scenario(
     question="mapping",
     setup=setup,
     threads=(filler, sealer),
     always=(sealed_content_never_changes,),
     sometimes=(filled_and_then_sealed, sealed_and_nothing_to_fill),
-    needless=(seal_refused,),
     expect={"sealing_v2": HOLDS, "wait_for_pins": HOLDS, "delayed_unmap": HOLDS},
     release="v5.10",
 )

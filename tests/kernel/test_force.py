@@ -215,7 +215,7 @@ def test_a_readers_pin_of_a_private_page_gets_a_page_of_its_own(release, exclusi
     assert outcomes(caller, children=(child,), devices=(DISK,), release=release)["caller"] == exclusive
 
 
-# ---- madvise(MADV_DONTNEED)
+# ---- MADV_DONTNEED
 
 
 def test_dontneed_drops_private_pages_and_keeps_the_file():

@@ -15,6 +15,7 @@ from mmsim.kernel.page_alloc import get_page
 from mmsim.kernel.releases import ANON_EXCLUSIVE
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.types import PG_ANON_EXCLUSIVE, Kernel, Process
+from mmsim.kernel.userfaultfd import dup_userfaultfd
 
 
 def without(flags: frozenset[str], flag: str) -> frozenset[str]:
@@ -27,9 +28,9 @@ async def dup_mmap(k: Kernel, child: Process) -> None:
     parent, mm = k.mm, child.mm
     async with parent.mmap_lock:
         vmas = await parent.mmap.load()
-        await mm.mmap.store(vmas)
+        await mm.mmap.store(tuple(map(dup_userfaultfd, vmas)))
         for vma in vmas:
-            await vma_link_file(k, mm, vma)
+            await vma_link_file(k, mm, dup_userfaultfd(vma))
             protected: list[int] = []
             async with parent.page_table_lock:
                 for address in vma.pages():

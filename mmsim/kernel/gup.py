@@ -7,8 +7,7 @@ v3.17 relied on interrupts being off, which holds back the flush, and not on a s
 Every reference taken is a `Pin`, which its holder gives back as it is: what a design must know of it, it knows.
 
 Not modelled: huge pages; the page-table walk above the PTE; FOLL_LONGTERM, because who says it here writes, and so has
-its private copy anyway; waiting for a userfaultfd: who asks for a page that one was promised is told -EFAULT, as every
-caller without FAULT_FLAG_ALLOW_RETRY is; FOLL_FORCE into a PROT_NONE mapping, whose pages no CPU could see.
+its private copy anyway; FOLL_FORCE into a PROT_NONE mapping, whose pages no CPU could see.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from mmsim.kernel.memory import (
     anon_exclusive,
     find_vma,
     handle_mm_fault,
+    present,
 )
 from mmsim.kernel.releases import (
     ANON_EXCLUSIVE,
@@ -55,20 +55,35 @@ async def get_user_pages(
     k: Kernel, mm: Mm, address: int, count: int, caller: Caller, *, write: bool
 ) -> tuple[Pin, ...] | int:
     """Pin `count` pages through the VMAs, faulting them in as needed.  -EFAULT, with nothing left pinned."""
-    async with mm.mmap_lock.read():
-        pins = await get_user_pages_remote(k, mm, address, count, caller, write=write)
-        if len(pins) < count:
-            await unpin_pages(k, pins)
-            return -EFAULT
+    pins = await get_user_pages_unlocked(k, mm, address, count, caller, write=write)
+    if len(pins) < count:
+        await unpin_pages(k, pins)
+        return -EFAULT
     return pins
+
+
+async def get_user_pages_unlocked(
+    k: Kernel, mm: Mm, address: int, count: int, caller: Caller, *, write: bool
+) -> tuple[Pin, ...]:
+    """Pin up to `count` pages, as far as they can be had.  Waits for a userfaultfd without mmap_lock, then goes on."""
+    pins: tuple[Pin, ...] = ()
+    while True:
+        at = address + len(pins) * PAGE_SIZE
+        async with mm.mmap_lock.read():
+            more, fault = await get_user_pages_remote(k, mm, at, count - len(pins), caller, write=write)
+        pins += more
+        if not fault & VM_FAULT_RETRY:
+            return pins
+        await mm.pte(address + len(pins) * PAGE_SIZE).wait_until(present)
 
 
 async def get_user_pages_remote(
     k: Kernel, mm: Mm, address: int, count: int, caller: Caller, *, write: bool, force: bool = False
-) -> tuple[Pin, ...]:
-    """Pin up to `count` pages, as far as they can be had one after the other.  The caller holds mmap_lock for reading.
+) -> tuple[tuple[Pin, ...], int]:
+    """Pin up to `count` pages: those before the first that may not be had, and the VM_FAULT_ bits that it met.
 
-    `force` is FOLL_FORCE: what the mapping forbids is done all the same, as long as no file is changed by it.
+    The caller holds mmap_lock for reading.  `force` is FOLL_FORCE: what the mapping forbids is done all the same, as
+    long as no file is changed by it.
     """
     pins: tuple[Pin, ...] = ()
     flags = (FOLL_WRITE if write else 0) | (FOLL_FORCE if force else 0)
@@ -76,11 +91,13 @@ async def get_user_pages_remote(
     while len(pins) < count:
         at = address + len(pins) * PAGE_SIZE
         vma = find_vma(vmas, at)
-        pin = await get_user_page(k, mm, vma, at, caller, flags) if vma and check_vma_flags(vma, flags) else None
-        if pin is None:
-            break
+        if vma is None or not check_vma_flags(vma, flags):
+            return pins, 0
+        pin = await get_user_page(k, mm, vma, at, caller, flags)
+        if isinstance(pin, int):
+            return pins, pin
         pins = (*pins, pin)
-    return pins
+    return pins, 0
 
 
 def check_vma_flags(vma: Vma, flags: int) -> bool:
@@ -91,8 +108,8 @@ def check_vma_flags(vma: Vma, flags: int) -> bool:
     return forced and (vma.cow or not flags & FOLL_WRITE)
 
 
-async def get_user_page(k: Kernel, mm: Mm, vma: Vma, address: int, caller: Caller, flags: int) -> Pin | None:
-    """Follow the PTE, or fault and follow it again: __get_user_pages() for one page.  None if it cannot be had.
+async def get_user_page(k: Kernel, mm: Mm, vma: Vma, address: int, caller: Caller, flags: int) -> Pin | int:
+    """__get_user_pages() for one page: follow the PTE, or fault and follow it again.  VM_FAULT_ bits if it fails.
 
     Between the fault and the second look the PTE may have changed, for mmap_lock is held for reading only: what the
     fault did is not what the look finds, so whatever the look relies on it must see for itself.
@@ -108,23 +125,16 @@ async def get_user_page(k: Kernel, mm: Mm, vma: Vma, address: int, caller: Calle
                 # Under page_table_lock nobody can take the page away meanwhile.
                 if not unshare and await k.strategy.pin(k, pin):
                     return pin
-        flags, failed = await faultin_page(k, mm, vma, address, flags, unshare=unshare)
-        if failed:
-            return None
+        fault = await handle_mm_fault(k, mm, vma, address, write=bool(flags & FOLL_WRITE), unshare=unshare)
+        if fault & (VM_FAULT_SIGBUS | VM_FAULT_RETRY):
+            return fault
+        if fault & VM_FAULT_WRITE and not vma.flags & VM_WRITE:
+            flags = after_forced_cow(k, flags)
 
 
-async def faultin_page(k: Kernel, mm: Mm, vma: Vma, address: int, flags: int, *, unshare: bool) -> tuple[int, bool]:
-    """Fault the page in: the flags to follow it with, and whether it failed.
-
-    A private copy in a mapping that cannot be written stays mapped read-only, so the next look needs to be told.
-    """
-    fault = await handle_mm_fault(k, mm, vma, address, write=bool(flags & FOLL_WRITE), unshare=unshare)
-    if fault & VM_FAULT_WRITE and not vma.flags & VM_WRITE:
-        if k.release.has(FORCED_COW_IS_REMEMBERED):
-            flags |= FOLL_COW
-        else:
-            flags &= ~FOLL_WRITE
-    return flags, bool(fault & (VM_FAULT_SIGBUS | VM_FAULT_RETRY))
+def after_forced_cow(k: Kernel, flags: int) -> int:
+    """faultin_page() made a private copy and left it mapped read-only, so the next look has to be told."""
+    return flags | FOLL_COW if k.release.has(FORCED_COW_IS_REMEMBERED) else flags & ~FOLL_WRITE
 
 
 async def can_follow_write_pte(k: Kernel, vma: Vma, pte: Pte, flags: int) -> bool:

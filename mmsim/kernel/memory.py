@@ -25,6 +25,7 @@ from mmsim.kernel.tlb import begin_instruction, flush_tlb
 from mmsim.kernel.types import (
     PG_ANON_EXCLUSIVE,
     VM_READ,
+    VM_UFFD,
     VM_UFFD_MINOR,
     VM_UFFD_MISSING,
     VM_WRITE,
@@ -56,7 +57,7 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
         return (
             await do_wp_page(k, mm, vma, address, pte, unshare=unshare) if unshare or (write and not pte.write) else 0
         )
-    if vma.flags & (VM_UFFD_MISSING | VM_UFFD_MINOR) and await userfault_due(vma, address):
+    if vma.flags & VM_UFFD and await userfault_due(vma, address):
         return VM_FAULT_RETRY
     page = await shmem_fault(k, vma.file.inode, vma.index(address))
     if page is None:

@@ -10,7 +10,7 @@ permission to do it (ptrace_may_access), and -ESRCH for a process that has ended
 
 from __future__ import annotations
 
-from mmsim.kernel.gup import get_user_pages_remote, unpin_pages
+from mmsim.kernel.gup import get_user_pages_unlocked, unpin_pages
 from mmsim.kernel.shmem import write_page
 from mmsim.kernel.types import PG_DIRTY, Caller, Kernel, Mm
 from mmsim.syscalls import EFAULT, PAGE_SIZE
@@ -20,8 +20,7 @@ async def process_vm_writev(k: Kernel, mm: Mm, address: int, data: bytes) -> int
     """Write `data` at `address` of `mm`: the bytes written, up to the first page that cannot be, or -EFAULT."""
     start = address % PAGE_SIZE
     wanted = -(-(start + len(data)) // PAGE_SIZE)
-    async with mm.mmap_lock.read():
-        pins = await get_user_pages_remote(k, mm, address - start, wanted, Caller.PROCESS_VM, write=True)
+    pins = await get_user_pages_unlocked(k, mm, address - start, wanted, Caller.PROCESS_VM, write=True)
     written = 0
     for pin in pins:
         chunk = data[written : written + PAGE_SIZE - start]

@@ -1,7 +1,8 @@
 """/proc/PID/mem: a debugger's way to memory, which the mapping's protection does not stop.
 
 Follows fs/proc/base.c (mem_rw) and mm/memory.c (__access_remote_vm), v3.17 and later: page by page with FOLL_FORCE,
-mmap_lock held for reading from the first to the last.  So munmap() waits, but madvise(MADV_DONTNEED) does not.
+mmap_lock held for reading from the first to the last.  So munmap() waits, but madvise(MADV_DONTNEED) does not.  And
+nobody waits for a userfaultfd with that lock held: a fault that one was promised fails.
 
 Not modelled: PTRACE_POKEDATA, which is the same path in smaller pieces; proc_mem.force_override and the configuration
 that forbids to force (v6.12 and later), because it is a choice of whoever builds the kernel; mappings of devices.
@@ -25,7 +26,7 @@ async def mem_write(k: Kernel, mm: Mm, address: int, data: bytes) -> int:
         async with mm.mmap_lock.read():
             while written < len(bounce):
                 at = address + done + written
-                pins = await get_user_pages_remote(k, mm, at, 1, Caller.PTRACE, write=True, force=True)
+                pins, _ = await get_user_pages_remote(k, mm, at, 1, Caller.PTRACE, write=True, force=True)
                 if not pins:
                     break
                 chunk = bounce[written : written + PAGE_SIZE - at % PAGE_SIZE]
@@ -48,7 +49,7 @@ async def mem_read(k: Kernel, mm: Mm, address: int, length: int) -> bytes | int:
         async with mm.mmap_lock.read():
             while len(parts) < end:
                 at = address + len(parts)
-                pins = await get_user_pages_remote(k, mm, at, 1, Caller.PTRACE, write=False, force=True)
+                pins, _ = await get_user_pages_remote(k, mm, at, 1, Caller.PTRACE, write=False, force=True)
                 if not pins:
                     break
                 start = at % PAGE_SIZE

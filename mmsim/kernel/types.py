@@ -21,6 +21,7 @@ from mmsim.syscalls import O_RDONLY, O_RDWR, O_WRONLY, PAGE_SIZE
 
 VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE = 0x1, 0x2, 0x8, 0x20
 VM_UFFD_MISSING, VM_UFFD_MINOR = 0x200, 1 << 37
+VM_UFFD = VM_UFFD_MISSING | VM_UFFD_MINOR
 PG_DIRTY, PG_ANON_EXCLUSIVE = "dirty", "anon_exclusive"
 POISON = b"\xaa free page \xaa"
 """What every word of a free page holds, as page_poisoning=on does; whoever touches it uses a freed page."""

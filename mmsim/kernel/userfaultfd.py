@@ -24,7 +24,18 @@ from mmsim.kernel.releases import (
     UFFD_SHMEM,
 )
 from mmsim.kernel.shmem import shmem_add_to_page_cache, write_page
-from mmsim.kernel.types import VM_MAYWRITE, VM_UFFD_MINOR, VM_UFFD_MISSING, VM_WRITE, Kernel, Mm, Page, Pte, Vma
+from mmsim.kernel.types import (
+    VM_MAYWRITE,
+    VM_UFFD,
+    VM_UFFD_MINOR,
+    VM_UFFD_MISSING,
+    VM_WRITE,
+    Kernel,
+    Mm,
+    Page,
+    Pte,
+    Vma,
+)
 from mmsim.syscalls import (
     EEXIST,
     EFAULT,
@@ -36,12 +47,15 @@ from mmsim.syscalls import (
     UFFDIO_REGISTER_MODE_MISSING,
 )
 
-VM_UFFD = VM_UFFD_MISSING | VM_UFFD_MINOR
-
 
 def replaced(tree: Linked, mm: Mm, old: Vma, new: Vma) -> Linked:
     """The tree after `vma->vm_flags` of one of its mappings changed."""
     return tree - {(mm, old)} | {(mm, new)}
+
+
+def dup_userfaultfd(vma: Vma) -> Vma:
+    """The same mapping in a child: nobody hears of its faults."""
+    return attrs.evolve(vma, flags=vma.flags & ~VM_UFFD)
 
 
 async def userfaultfd_register(k: Kernel, start: int, length: int, mode: int) -> int:

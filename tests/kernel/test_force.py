@@ -369,16 +369,34 @@ def test_copying_and_continuing_refuse():
 
 def test_a_fault_that_was_promised_waits_for_its_page():
     async def child(sys, _):
-        return await sys.load(0x10000, 4), await sys.process_vm_writev(caller, 0x10000, b"x")
+        written = await sys.process_vm_writev(caller, 0x10000 + PAGE_SIZE - 1, b"xy"), await sys.mem_read(0x10000, 4)
+        return written, await sys.load(0x10000, 4)
 
     async def caller(sys, _):
         fd = await with_hole(sys)
-        window = await sys.mmap(fd, RW, MAP_SHARED)
+        await sys.ftruncate(fd, 2 * PAGE_SIZE)
+        window = await sys.mmap(fd, RW, MAP_SHARED, 2 * PAGE_SIZE)
         told = await sys.uffd_register(window, PAGE_SIZE, MISSING), await sys.mem_write(window, b"x")
+        await sys.fork(child)  # which hears of no faults itself, and waits in ours
         copied = await sys.uffd_copy(window, fill(b"UFFD"))
         return told, copied, await sys.load(window, 4)
 
-    assert outcomes(caller, release="v6.7")["caller"] == ((0, -EIO), PAGE_SIZE, b"UFFD")
+    assert outcomes(caller, children=(child,), release="v6.7") == {
+        "caller": ((0, -EIO), PAGE_SIZE, b"UFFD"),
+        "child": ((2, b"UFFD"), b"UFFD"),
+    }
+
+
+def test_a_child_waits_for_no_page_that_its_parent_was_promised():
+    async def child(sys, _):
+        return await sys.load(0x10000, 4), await sys.uffd_copy(0x10000, fill(b"UFFD"))
+
+    async def caller(sys, _):
+        window = await sys.mmap(await with_hole(sys), RW, MAP_SHARED)
+        return await sys.uffd_register(window, PAGE_SIZE, MISSING), await sys.fork(child)
+
+    told = outcomes(caller, children=(child,), release="v6.7")
+    assert told == {"caller": (0, 2), "child": (b"\0\0\0\0", -ENOENT)}
 
 
 @pytest.mark.parametrize(("release", "file"), [("v4.19", b"UFFD"), ("v4.20", b"\0\0\0\0")])

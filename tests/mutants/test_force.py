@@ -145,7 +145,7 @@ def a_copy_that_may_be_stored_to(_vma, page, **_):
 
 async def unpins_and_writes(k, mm, address, data):
     async with mm.mmap_lock.read():
-        pins = await get_user_pages_remote(k, mm, address, 1, Caller.PROCESS_VM, write=True)
+        pins, _ = await get_user_pages_remote(k, mm, address, 1, Caller.PROCESS_VM, write=True)
     await unpin_pages(k, pins)
     for pin in pins:
         await write_page(k, pin.page, 0, data)
@@ -154,7 +154,7 @@ async def unpins_and_writes(k, mm, address, data):
 
 async def writes_without_the_lock(k, mm, address, data):
     async with mm.mmap_lock.read():
-        pins = await get_user_pages_remote(k, mm, address, 1, Caller.PTRACE, write=True, force=True)
+        pins, _ = await get_user_pages_remote(k, mm, address, 1, Caller.PTRACE, write=True, force=True)
     for pin in pins:
         await write_page(k, pin.page, 0, data)
     await unpin_pages(k, pins)

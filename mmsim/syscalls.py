@@ -204,7 +204,8 @@ class Syscalls(Protocol):
     # ---- pipes
 
     # ---- other processes' memory
-    # `of` is the function of any thread of the process that is meant, None one's own process.
+    # `of` is the function of any thread of the process that is meant (one of which there are no copies), and None one's
+    # own process.  `setup` has only its own.
 
     async def process_vm_writev(
         self, of: Callable[..., Coroutine[Any, Any, object]] | None, address: int, data: bytes

@@ -39,6 +39,12 @@ async def sealed_and_private(sys):
     await sys.mmap(FD, PROT_READ, MAP_PRIVATE)
 
 
+async def forced_copy(sys):
+    await scenes.file(sys)
+    await sys.mmap(FD, PROT_READ, MAP_PRIVATE)
+    await sys.mem_write(WINDOW, NEXT)
+
+
 async def hole(sys):
     fd = await sys.memfd_create("file", MFD_ALLOW_SEALING)
     await sys.ftruncate(fd, PAGE_SIZE)
@@ -82,6 +88,11 @@ async def loads_twice(sys, _):
 async def forces_and_stores(sys, _):
     await sys.mem_write(WINDOW, LATE)
     return await sys.store(WINDOW, NEXT)
+
+
+async def forks_and_forces(sys, _):
+    await sys.fork(scenes.child)
+    return await sys.mem_write(WINDOW, LATE)
 
 
 async def owner(sys, _):
@@ -133,6 +144,10 @@ async def any_page_after_a_copy(_k, _vma, pte, flags):
 
 async def any_private_mapping(_k, vma, pte, _flags):
     return pte.write or vma.cow
+
+
+async def any_private_page(_k, _vma, pte, _flags):
+    return pte.write or pte.anon
 
 
 def force_is_all(_vma, _flags):
@@ -216,6 +231,18 @@ MUTANTS = [
         scene(sealed_and_private, forcer, drops_and_loads),
         SEALED,
         (("kernel.gup", "can_follow_write_pte", any_private_mapping),),
+        release="v6.0",
+    ),
+    Mutant(
+        "a forced write does not look who else has the private page",
+        scene(
+            forced_copy,
+            forks_and_forces,
+            children=(scenes.child,),
+            always=(scenes.private_memory_is_ones_own,),
+        ),
+        "private_memory_is_ones_own",
+        (("kernel.gup", "can_follow_write_pte", any_private_page),),
         release="v6.0",
     ),
     Mutant(

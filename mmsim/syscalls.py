@@ -24,6 +24,11 @@ PROT_WRITE: Final = 2
 MAP_SHARED: Final = 1
 MAP_PRIVATE: Final = 2
 
+MADV_DONTNEED: Final = 4
+
+UFFDIO_REGISTER_MODE_MISSING: Final = 1
+UFFDIO_REGISTER_MODE_MINOR: Final = 4
+
 MFD_CLOEXEC: Final = 1
 MFD_ALLOW_SEALING: Final = 2
 MFD_HUGETLB: Final = 4
@@ -51,6 +56,8 @@ EBADF: Final = errno.EBADF
 EAGAIN: Final = errno.EAGAIN
 ENOENT: Final = errno.ENOENT
 EIO: Final = errno.EIO
+EEXIST: Final = errno.EEXIST
+ENOMEM: Final = errno.ENOMEM
 EROFS: Final = errno.EROFS
 EOPNOTSUPP: Final = errno.EOPNOTSUPP
 EACCES: Final = errno.EACCES
@@ -149,6 +156,10 @@ class Syscalls(Protocol):
         """Write memory as the CPU does: None, or the signal that a fault would raise."""
         ...
 
+    async def madvise(self, address: int, length: int, advice: int) -> int:
+        """madvise(2) with MADV_DONTNEED.  -EINVAL, or -ENOMEM where part of the range is not mapped."""
+        ...
+
     # ---- seals
 
     async def add_seals(self, fd: int, seals: int) -> int:
@@ -193,6 +204,40 @@ class Syscalls(Protocol):
     # ---- pipes
 
     # ---- other processes' memory
+    # `of` is the function of any thread of the process that is meant (one of which there are no copies), and None one's
+    # own process.  `setup` has only its own.
+
+    async def process_vm_writev(
+        self, of: Callable[..., Coroutine[Any, Any, object]] | None, address: int, data: bytes
+    ) -> int:
+        """process_vm_writev(2): the bytes written; -EFAULT where the first page may not be written."""
+        ...
+
+    async def mem_write(
+        self, address: int, data: bytes, of: Callable[..., Coroutine[Any, Any, object]] | None = None
+    ) -> int:
+        """pwrite(2) to /proc/PID/mem, which copies a private page that is read-only: the bytes written, or -EIO."""
+        ...
+
+    async def mem_read(
+        self, address: int, length: int, of: Callable[..., Coroutine[Any, Any, object]] | None = None
+    ) -> bytes | int:
+        """pread(2) of /proc/PID/mem: the bytes read, or -EIO."""
+        ...
+
+    # ---- userfaultfd: the process has one; a load or store at a fault that it was promised waits until it is resolved
+
+    async def uffd_register(self, address: int, length: int, mode: int) -> int:
+        """UFFDIO_REGISTER: 0, -EINVAL, or -EPERM where the mapping may never be written."""
+        ...
+
+    async def uffd_copy(self, address: int, data: bytes) -> int:
+        """UFFDIO_COPY: the bytes copied into missing pages; -ENOENT (not registered), -EEXIST, -EFAULT, -EINVAL."""
+        ...
+
+    async def uffd_continue(self, address: int) -> int:
+        """UFFDIO_CONTINUE for one page: PAGE_SIZE; -ENOENT, -EEXIST, -EFAULT (the file has a hole there), -EINVAL."""
+        ...
 
     # ---- registered buffers
 

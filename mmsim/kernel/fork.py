@@ -12,8 +12,15 @@ import attrs
 
 from mmsim.kernel.mmap import exit_mmap, vma_link_file
 from mmsim.kernel.page_alloc import get_page
+from mmsim.kernel.releases import ANON_EXCLUSIVE
 from mmsim.kernel.tlb import flush_tlb
-from mmsim.kernel.types import Kernel, Process
+from mmsim.kernel.types import PG_ANON_EXCLUSIVE, Kernel, Process
+from mmsim.kernel.userfaultfd import dup_userfaultfd
+
+
+def without(flags: frozenset[str], flag: str) -> frozenset[str]:
+    """clear_bit()."""
+    return flags - {flag}
 
 
 async def dup_mmap(k: Kernel, child: Process) -> None:
@@ -21,15 +28,17 @@ async def dup_mmap(k: Kernel, child: Process) -> None:
     parent, mm = k.mm, child.mm
     async with parent.mmap_lock:
         vmas = await parent.mmap.load()
-        await mm.mmap.store(vmas)
+        await mm.mmap.store(tuple(map(dup_userfaultfd, vmas)))
         for vma in vmas:
-            await vma_link_file(k, mm, vma)
+            await vma_link_file(k, mm, dup_userfaultfd(vma))
             protected: list[int] = []
             async with parent.page_table_lock:
                 for address in vma.pages():
                     pte = await parent.pte(address).load()
                     if pte is None:
                         continue
+                    if pte.anon and k.release.has(ANON_EXCLUSIVE):
+                        await pte.page.flags.update(without, PG_ANON_EXCLUSIVE)
                     if pte.write and not vma.shared:
                         pte = attrs.evolve(pte, write=False)
                         await parent.pte(address).store(pte)

@@ -1,7 +1,11 @@
 """Page faults and the CPU's own loads and stores.
 
 Follows mm/memory.c (handle_mm_fault, do_read_fault, do_cow_fault, do_shared_fault, do_wp_page) and
-arch/x86/mm/fault.c (__do_page_fault), v3.17.  One instruction accesses one word.
+arch/x86/mm/fault.c (__do_page_fault), v3.17.  One instruction accesses one word.  A fault is answered with VM_FAULT_
+bits, for get_user_pages() has to know whether a private page was made (VM_FAULT_WRITE).
+
+From v5.19 on a private page that one page table alone maps is marked PG_ANON_EXCLUSIVE: it may be written in place,
+whoever else holds a reference.  The mark is set on a page before its PTE is, and fork() takes it away.
 
 Not modelled: anonymous mappings and the zero page, fault-around, page_mkwrite (a memfd has none), PROT_NONE faults of
 NUMA balancing.
@@ -15,10 +19,26 @@ import attrs
 
 from mmsim.kernel.filemap import read_page
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
+from mmsim.kernel.releases import ANON_EXCLUSIVE
 from mmsim.kernel.shmem import shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
-from mmsim.kernel.types import VM_READ, VM_WRITE, Kernel, Mm, Page, Pte, TlbEntry, Vma
+from mmsim.kernel.types import (
+    PG_ANON_EXCLUSIVE,
+    VM_READ,
+    VM_UFFD,
+    VM_UFFD_MINOR,
+    VM_UFFD_MISSING,
+    VM_WRITE,
+    Kernel,
+    Mm,
+    Page,
+    Pte,
+    TlbEntry,
+    Vma,
+)
 from mmsim.syscalls import PAGE_SIZE, SIGBUS, SIGSEGV
+
+VM_FAULT_SIGBUS, VM_FAULT_WRITE, VM_FAULT_RETRY = 0x2, 0x8, 0x400
 
 
 def find_vma(vmas: tuple[Vma, ...], address: int) -> Vma | None:
@@ -26,28 +46,44 @@ def find_vma(vmas: tuple[Vma, ...], address: int) -> Vma | None:
     return next((vma for vma in vmas if vma.start <= address < vma.end), None)
 
 
-async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: bool) -> signal.Signals | None:
-    """Make the page at `address` accessible, or say which signal to raise.  The caller holds mmap_lock for reading."""
+async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: bool, unshare: bool = False) -> int:
+    """Make the page at `address` accessible: VM_FAULT_ bits.  The caller holds mmap_lock for reading.
+
+    A `write` that the mapping does not allow (FOLL_FORCE) gets a private copy all the same, mapped read-only.
+    """
     address &= -PAGE_SIZE
     pte = await mm.pte(address).load()
     if pte is not None:
-        if write and not pte.write:
-            await do_wp_page(k, mm, vma, address, pte)
-        return None
+        return (
+            await do_wp_page(k, mm, vma, address, pte, unshare=unshare) if unshare or (write and not pte.write) else 0
+        )
+    if vma.flags & VM_UFFD and await userfault_due(vma, address):
+        return VM_FAULT_RETRY
     page = await shmem_fault(k, vma.file.inode, vma.index(address))
     if page is None:
-        return SIGBUS
+        return VM_FAULT_SIGBUS
     if write and not vma.shared:
-        copy = await copy_page(k, page)
+        copy = await new_anon_page(k, page)
         await page.lock.release()
         await put_page(k, page)
-        await do_set_pte(k, mm, address, Pte(copy, write=True, dirty=True, anon=True))
-        return None
+        await do_set_pte(k, mm, address, anon_pte(vma, copy))
+        return 0
     # Shared and writable is mapped so at once, even for a load: shmem asks for no notice of the first store.
     await do_set_pte(k, mm, address, Pte(page, write=vma.shared and bool(vma.flags & VM_WRITE), dirty=write))
     # Unlocked only now: truncation, which needs the lock, must find the page either unmapped or in the page table.
     await page.lock.release()
-    return None
+    return 0
+
+
+async def userfault_due(vma: Vma, address: int) -> bool:
+    """Whether a userfaultfd was promised this fault: of a page that is missing, or of one that only is not mapped."""
+    cached = await vma.file.inode.mapping.slot(vma.index(address)).load() is not None
+    return bool(vma.flags & (VM_UFFD_MINOR if cached else VM_UFFD_MISSING))
+
+
+def present(pte: Pte | None) -> bool:
+    """Whether there is a page."""
+    return pte is not None
 
 
 async def do_set_pte(k: Kernel, mm: Mm, address: int, pte: Pte) -> None:
@@ -68,18 +104,47 @@ async def copy_page(k: Kernel, page: Page) -> Page:
     return copy
 
 
-async def do_wp_page(k: Kernel, mm: Mm, _vma: Vma, address: int, pte: Pte) -> None:
-    """A store to a private page that is mapped read-only: reuse it if nobody else maps it, else copy it."""
+async def new_anon_page(k: Kernel, page: Page) -> Page:
+    """A private copy, which nobody else maps."""
+    copy = await copy_page(k, page)
+    await set_anon_exclusive(k, copy)
+    return copy
+
+
+async def set_anon_exclusive(k: Kernel, page: Page) -> None:
+    """SetPageAnonExclusive()."""
+    if k.release.has(ANON_EXCLUSIVE):
+        await page.flags.test_and_set(PG_ANON_EXCLUSIVE)
+
+
+async def anon_exclusive(k: Kernel, page: Page) -> bool:
+    """PageAnonExclusive(), of a page of a private mapping."""
+    return k.release.has(ANON_EXCLUSIVE) and PG_ANON_EXCLUSIVE in await page.flags.load()
+
+
+def anon_pte(vma: Vma, page: Page, *, unshare: bool = False) -> Pte:
+    """maybe_mkwrite(): writable only if the mapping is, however much the fault was to write."""
+    return Pte(page, write=bool(vma.flags & VM_WRITE) and not unshare, dirty=not unshare, anon=True)
+
+
+async def do_wp_page(k: Kernel, mm: Mm, vma: Vma, address: int, pte: Pte, *, unshare: bool = False) -> int:
+    """A store to a private page that is mapped read-only: reuse it if nobody else maps it, else copy it.
+
+    `unshare` is the same for a reader who wants to keep the page: it becomes his own, and is not made writable.
+    """
     cell = mm.pte(address)
+    done = 0 if unshare else VM_FAULT_WRITE
     async with mm.page_table_lock:
         now = await cell.load()
         if now is None or (now.page, now.write) != (pte.page, False):
-            return
-        if now.anon and await now.page.mapcount.load() == 1:
-            await cell.store(Pte(now.page, write=True, dirty=True, anon=True))
-            return
+            return 0
+        if now.anon and (await anon_exclusive(k, now.page) or await now.page.mapcount.load() == 1):
+            await set_anon_exclusive(k, now.page)
+            if not unshare:
+                await cell.store(anon_pte(vma, now.page))
+            return done
         await get_page(now.page)
-    copy = await copy_page(k, pte.page)
+    copy = await new_anon_page(k, pte.page)
     async with mm.page_table_lock:
         now = await cell.load()
         mine = now is not None and (now.page, now.write) == (pte.page, False)
@@ -88,10 +153,11 @@ async def do_wp_page(k: Kernel, mm: Mm, _vma: Vma, address: int, pte: Pte) -> No
             # Flushed before the copy appears: no thread may still read the old page after another wrote the new one.
             await flush_tlb(k, mm, (address,))
             await copy.mapcount.inc()
-            await cell.store(Pte(copy, write=True, dirty=True, anon=True))
+            await cell.store(anon_pte(vma, copy, unshare=unshare))
             await pte.page.mapcount.dec()
     await put_page(k, pte.page)
     await put_page(k, pte.page if mine else copy)
+    return done if mine else 0
 
 
 async def page_fault(k: Kernel, address: int, *, write: bool) -> signal.Signals | None:
@@ -100,7 +166,10 @@ async def page_fault(k: Kernel, address: int, *, write: bool) -> signal.Signals 
         vma = find_vma(await k.mm.mmap.load(), address)
         if vma is None or not vma.flags & (VM_WRITE if write else VM_READ | VM_WRITE):
             return SIGSEGV
-        return await handle_mm_fault(k, k.mm, vma, address, write=write)
+        fault = await handle_mm_fault(k, k.mm, vma, address, write=write)
+    if fault & VM_FAULT_RETRY:
+        await k.mm.pte(address).wait_until(present)  # handle_userfault(): until somebody has resolved it
+    return SIGBUS if fault & VM_FAULT_SIGBUS else None
 
 
 async def instruction(k: Kernel, address: int, data: bytes | None, length: int) -> bytes | signal.Signals | None:

@@ -120,14 +120,15 @@ async def do_mmap(k: Kernel, file: File, prot: int, flags: int, length: int, off
         vmas = await mm.mmap.load()
         start = free_area(vmas, page_align(length))
         vma = Vma(start, start + page_align(length), vm_flags, file, offset // PAGE_SIZE)
-        await mm.mmap.store(tuple(sorted((*vmas, vma), key=_start)))
+        await mm.mmap.store(tuple(sorted((*vmas, vma), key=start_of)))
         await vma_link_file(k, mm, vma)
         if is_counted:
             await k.strategy.unmap_writable(k, inode.mapping)  # the temporary one that map_writable took
     return start
 
 
-def _start(vma: Vma) -> int:
+def start_of(vma: Vma) -> int:
+    """An mm keeps its VMAs by address."""
     return vma.start
 
 

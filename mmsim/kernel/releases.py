@@ -63,6 +63,28 @@ RECHECKS_ANY_DIFFERENCE = change(
     "v5.17..",
     "v5.10.104..v5.11",
 )
+FORCED_COW_IS_REMEMBERED = change(
+    "after a forced write's copy get_user_pages() sets FOLL_COW; before, it dropped FOLL_WRITE (Dirty COW)",
+    "v4.9..",
+    "v4.8.3..v4.9",
+)
+FORCE_NEEDS_EXCLUSIVE = change(
+    "a forced write goes through a read-only PTE only if its page is private and nobody else's, not if it is dirty",
+    "v6.0..",
+    "v5.19.6..v6.0",
+)
+ANON_EXCLUSIVE = change("a private page that one page table alone maps is marked PG_anon_exclusive", "v5.19..")
+DIRECT_IO_PINS = change("direct I/O takes its pages with FOLL_PIN, not with FOLL_GET", "v6.5..")
+UFFD_SHMEM = change("userfaultfd serves missing pages of shared memory files", "v4.11..")
+UFFD_MINOR_SHMEM = change("userfaultfd serves pages of shared memory files that are there but not mapped", "v5.14..")
+UFFD_ASKS_MAYWRITE = change(
+    "a mapping that may not be made writable cannot be registered with a userfaultfd", "v4.20.."
+)
+UFFD_PRIVATE_IS_ANON = change(
+    "UFFDIO_COPY to a private mapping of a shared memory file makes a private page, not one of the file", "v4.20.."
+)
+UFFD_LOOKS_AT_SIZE = change("UFFDIO_COPY fails beyond the end of a shared memory file", "v4.20..")
+UFFD_DIRTIES = change("userfaultfd maps every page dirty, also one that is mapped read-only", "v5.16..")
 
 
 @attrs.frozen
@@ -96,8 +118,8 @@ def _within(number: tuple[int, ...], behaviour: Change) -> bool:
 
 V3_17 = Release("v3.17")
 NAMES = """
-    v3.14 v3.15 v3.17 v4.8 v4.9 v4.18 v4.19 v4.20 v5.1 v5.4 v5.5 v5.7 v5.8 v5.9 v5.10 v5.11 v5.12 v5.13 v5.16 v5.17
-    v5.19 v6.0 v6.1 v6.2 v6.3 v6.5 v6.7 v6.12 v6.12.9 v6.12.93 v6.13 v6.16 v6.18 v6.19 v7.0 v7.2 v7.3
+    v3.14 v3.15 v3.17 v4.8 v4.9 v4.18 v4.19 v4.20 v5.1 v5.4 v5.5 v5.7 v5.8 v5.9 v5.10 v5.11 v5.12 v5.13 v5.15 v5.16
+    v5.17 v5.19 v6.0 v6.1 v6.2 v6.3 v6.5 v6.7 v6.12 v6.12.9 v6.12.93 v6.13 v6.16 v6.18 v6.19 v7.0 v7.2 v7.3
 """
 RELEASES = tuple(Release(name) for name in NAMES.split())
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from mmsim.kernel.filemap import find_get_page
 from mmsim.kernel.page_alloc import alloc_page, delete_from_page_cache, get_page, put_page
 from mmsim.kernel.truncate import truncate_pagecache
-from mmsim.kernel.types import Inode, Kernel, Page, patched
+from mmsim.kernel.types import AddressSpace, Inode, Kernel, Page, patched
 from mmsim.syscalls import EPERM, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, PAGE_SIZE
 
 
@@ -23,14 +23,21 @@ async def shmem_getpage(k: Kernel, inode: Inode, index: int) -> tuple[Page, bool
         if page is not None:
             return page, False
         page = await alloc_page(k)
-        await page.mapping.store(mapping)
-        await page.index.store(index)
-        # Both references before the page can be seen: whoever finds it in the slot may drop "its" own at once.
-        await get_page(page)
-        if await mapping.slot(index).cmpxchg(None, page):
+        if await shmem_add_to_page_cache(k, page, mapping, index):
             return page, True
         await put_page(k, page)
+
+
+async def shmem_add_to_page_cache(k: Kernel, page: Page, mapping: AddressSpace, index: int) -> bool:
+    """Make a new page the file's, with a reference of the cache's own; False if there is one already."""
+    await page.mapping.store(mapping)
+    await page.index.store(index)
+    # Both references before the page can be seen: whoever finds it in the slot may drop "its" own at once.
+    await get_page(page)
+    added = await mapping.slot(index).cmpxchg(None, page)
+    if not added:
         await put_page(k, page)
+    return added
 
 
 async def shmem_fault(k: Kernel, inode: Inode, index: int) -> Page | None:

@@ -20,7 +20,9 @@ from mmsim.steps import KernelBug
 from mmsim.syscalls import O_RDONLY, O_RDWR, O_WRONLY, PAGE_SIZE
 
 VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE = 0x1, 0x2, 0x8, 0x20
-PG_DIRTY = "dirty"
+VM_UFFD_MISSING, VM_UFFD_MINOR = 0x200, 1 << 37
+VM_UFFD = VM_UFFD_MISSING | VM_UFFD_MINOR
+PG_DIRTY, PG_ANON_EXCLUSIVE = "dirty", "anon_exclusive"
 POISON = b"\xaa free page \xaa"
 """What every word of a free page holds, as page_poisoning=on does; whoever touches it uses a freed page."""
 
@@ -122,6 +124,11 @@ class Vma:
     def shared(self) -> bool:
         """Whether stores go to the file."""
         return bool(self.flags & VM_SHARED)
+
+    @property
+    def cow(self) -> bool:
+        """is_cow_mapping(): private, and it may be written, whether or not it is at the moment."""
+        return self.flags & (VM_SHARED | VM_MAYWRITE) == VM_MAYWRITE
 
 
 @attrs.frozen
@@ -248,6 +255,10 @@ class Cpus:
     def running(self, mm: Mm) -> tuple[str, ...]:
         """The CPUs whose TLB may hold entries of `mm`."""
         return next((cpus for process, cpus in self.of if process.mm is mm), ())
+
+    def process_of(self, cpu: str) -> Process | None:
+        """The process whose thread has that name: find_task_by_vpid()."""
+        return next((process for process, cpus in self.of if cpu in cpus), None)
 
 
 class Kernel(Named):

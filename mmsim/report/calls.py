@@ -25,6 +25,8 @@ NAMES: Final = frozenset(name for name, value in vars(syscalls.Syscalls).items()
 FLAGS: Final = {
     ("mmap", "prot"): ("PROT_READ", "PROT_WRITE"),
     ("mmap", "flags"): ("MAP_SHARED", "MAP_PRIVATE"),
+    ("madvise", "advice"): ("MADV_DONTNEED",),
+    ("uffd_register", "mode"): ("UFFDIO_REGISTER_MODE_MISSING", "UFFDIO_REGISTER_MODE_MINOR"),
     ("memfd_create", "flags"): ("MFD_CLOEXEC", "MFD_ALLOW_SEALING"),
     ("add_seals", "seals"): ("F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE"),
 }
@@ -36,6 +38,11 @@ WRITTEN: Final = {
     "submit_direct_write": ("io_submit", "write"),
     "wait_for": ("io_getevents",),
     "device_contents": ("device contents",),
+    "mem_write": ("pwrite", "/proc/PID/mem"),
+    "mem_read": ("pread", "/proc/PID/mem"),
+    "uffd_register": ("ioctl", "UFFDIO_REGISTER"),
+    "uffd_copy": ("ioctl", "UFFDIO_COPY"),
+    "uffd_continue": ("ioctl", "UFFDIO_CONTINUE"),
     "load": ("CPU load",),
     "store": ("CPU store",),
 }
@@ -77,7 +84,7 @@ def written(frame: Frame) -> str:
 def argument(function: str, name: str, value: Any) -> str:
     """One argument, by its symbolic name where it has one; '' where it says nothing."""
     one_page = name == "length" and value == syscalls.PAGE_SIZE and function != "ftruncate"
-    if name in UNTOLD or one_page or (name == "offset" and value == 0):
+    if name in UNTOLD or value is None or one_page or (name == "offset" and value == 0):
         return ""
     known = FLAGS.get((function, name))
     if known is not None and isinstance(value, int):

@@ -153,8 +153,9 @@ async def set_pte_without_looking(k, mm, address, pte):
         await mm.pte(address).store(pte)
 
 
-async def wp_page_without_copy(k, mm, vma, address, pte):
+async def wp_page_without_copy(k, mm, vma, address, pte, **_):
     await mm.pte(address).store(attrs.evolve(pte, write=True, dirty=True))
+    return 0
 
 
 async def write_that_asks_before_it_locks(k, inode, position, data):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 
 from mmsim.kernel.entry.descriptors import Descriptors
+from mmsim.kernel.madvise import do_madvise
 from mmsim.kernel.memory import load_memory, store_memory
 from mmsim.kernel.mmap import do_mmap, do_munmap
 from mmsim.syscalls import EBADF, EINVAL, PAGE_SIZE
@@ -24,6 +25,9 @@ class MemoryCalls(Descriptors):
 
     async def munmap(self, address: int, length: int = PAGE_SIZE) -> int:
         return await do_munmap(self.k, address, length)
+
+    async def madvise(self, address: int, length: int, advice: int) -> int:
+        return await do_madvise(self.k, address, length, advice)
 
     async def load(self, address: int, length: int = PAGE_SIZE) -> bytes | signal.Signals:
         return await load_memory(self.k, address, length)

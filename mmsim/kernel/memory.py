@@ -15,6 +15,7 @@ import attrs
 
 from mmsim.kernel.filemap import read_page
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
+from mmsim.kernel.releases import REUSES_BY_MAPCOUNT
 from mmsim.kernel.shmem import shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
 from mmsim.kernel.types import VM_READ, VM_WRITE, Kernel, Mm, Page, Pte, TlbEntry, Vma
@@ -68,6 +69,12 @@ async def copy_page(k: Kernel, page: Page) -> Page:
     return copy
 
 
+async def is_mine_alone(k: Kernel, page: Page) -> bool:
+    """Whether a private page may be written where it is: a pipe that still refers to it must not see the store."""
+    count = page.mapcount if k.release.has(REUSES_BY_MAPCOUNT) else page.refcount
+    return await count.load() == 1
+
+
 async def do_wp_page(k: Kernel, mm: Mm, _vma: Vma, address: int, pte: Pte) -> None:
     """A store to a private page that is mapped read-only: reuse it if nobody else maps it, else copy it."""
     cell = mm.pte(address)
@@ -75,7 +82,7 @@ async def do_wp_page(k: Kernel, mm: Mm, _vma: Vma, address: int, pte: Pte) -> No
         now = await cell.load()
         if now is None or (now.page, now.write) != (pte.page, False):
             return
-        if now.anon and await now.page.mapcount.load() == 1:
+        if now.anon and await is_mine_alone(k, now.page):
             await cell.store(Pte(now.page, write=True, dirty=True, anon=True))
             return
         await get_page(now.page)

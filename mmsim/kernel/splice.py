@@ -179,8 +179,8 @@ async def do_tee(source: File, target: File, length: int) -> int:
 
 
 async def link_pipe(source: Pipe, target: Pipe, length: int) -> int:
-    """Both pipes are locked in one order, whichever is read, so that two who tee crosswise cannot block each other."""
-    first, second = sorted((source, target), key=_name)
+    """Refer to the buffers of `source` from `target` too."""
+    first, second = in_one_order(source, target)
     done = 0
     async with first.mutex, second.mutex:
         ring = await source.ring.load()
@@ -202,8 +202,9 @@ async def link_pipe(source: Pipe, target: Pipe, length: int) -> int:
     return done
 
 
-def _name(pipe: Pipe) -> str:
-    return pipe.name
+def in_one_order(*pipes: Pipe) -> list[Pipe]:
+    """pipe_double_lock(): whichever is read, so that two who tee crosswise cannot block each other."""
+    return sorted(pipes, key=repr)
 
 
 async def vmsplice_to_pipe(k: Kernel, target: File, address: int, length: int, flags: int) -> int:

@@ -245,6 +245,10 @@ def nothing_held(_self, _view):
     return ()
 
 
+def f_op(kind, **mistake):
+    return attrs.evolve(kind.f_op, **mistake)
+
+
 def anything(_k, _buffer):
     return True
 
@@ -299,7 +303,7 @@ async def pages_given_back(k, address, count, caller, *, write):
             "the last close forgets what is in the pipe",
             scene(spliced, closer),
             LEAK,
-            (("kernel.pipe", "PipeFile.f_op", attrs.evolve(PipeFile.f_op, release=forgetful_release)),),
+            (("kernel.pipe", "PipeFile.f_op", f_op(PipeFile, release=forgetful_release)),),
         ),
         Mutant(
             "nobody knows what a pipe holds",
@@ -311,7 +315,7 @@ async def pages_given_back(k, address, count, caller, *, write):
             "a pipe is read without its mutex",
             scene(spliced_and_closed, reader, other),
             LEAK,
-            (("kernel.pipe", "PipeFile.f_op", attrs.evolve(PipeFile.f_op, read=read_unlocked)),),
+            (("kernel.pipe", "PipeFile.f_op", f_op(PipeFile, read=read_unlocked)),),
         ),
         Mutant(
             "splice takes no reference",
@@ -350,7 +354,7 @@ async def pages_given_back(k, address, count, caller, *, write):
             scene(sockets, sends_and_closes),
             LEAK,
             (
-                ("kernel.af_unix", "UnixSocket.f_op", attrs.evolve(UnixSocket.f_op, release=forgetful_close)),
+                ("kernel.af_unix", "UnixSocket.f_op", f_op(UnixSocket, release=forgetful_close)),
                 ("kernel.af_unix", "UnixSocket.holds", nothing_held),
             ),
             release="v4.8",

@@ -8,7 +8,7 @@ it knows every handle and cell by name, so that a coroutine that is run again me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
@@ -77,6 +77,10 @@ class Handle(Named):
     def cell(self, field: str, initial: T) -> Cell[T]:
         """This object's field of that name."""
         return self.world.cell(f"{self.name}.{field}", initial)
+
+    def holds(self, view: Any) -> Iterable[Handle]:  # noqa: ARG002 - for those that do hold something
+        """The objects this one has references to in the state `view` (`view[cell]`), each once per reference."""
+        return ()
 
 
 def check_hashable(value: Hashable, cell: object) -> None:

@@ -131,7 +131,9 @@ def _inherit_descriptors(parent: Process, child: Process, values: dict[Cell[Any]
     open_fds = values.get(parent.open_fds, ())
     values[child.open_fds] = open_fds
     for number in open_fds:
-        values[child.fd(number)] = values.get(parent.fd(number))
+        file = values[child.fd(number)] = values.get(parent.fd(number))
+        if file is not None and file.f_op:
+            values[file.f_count] += 1
 
 
 def _run_alone(coroutine: Coroutine[Any, Any, object], values: dict[Cell[Any], Any]) -> object:

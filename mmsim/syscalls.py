@@ -51,6 +51,8 @@ F_SEAL_WRITE: Final = 0x8
 F_SEAL_FUTURE_WRITE: Final = 0x10
 F_SEAL_EXEC: Final = 0x20
 
+SPLICE_F_GIFT: Final = 8
+
 EPERM: Final = errno.EPERM
 EBADF: Final = errno.EBADF
 EAGAIN: Final = errno.EAGAIN
@@ -64,6 +66,10 @@ EACCES: Final = errno.EACCES
 EFAULT: Final = errno.EFAULT
 EBUSY: Final = errno.EBUSY
 EINVAL: Final = errno.EINVAL
+EPIPE: Final = errno.EPIPE
+ESPIPE: Final = errno.ESPIPE
+ENODEV: Final = errno.ENODEV
+EBADMSG: Final = errno.EBADMSG
 
 SIGBUS: Final = signal.SIGBUS
 SIGSEGV: Final = signal.SIGSEGV
@@ -202,6 +208,40 @@ class Syscalls(Protocol):
         ...
 
     # ---- pipes
+
+    async def pipe(self) -> tuple[int, int]:
+        """pipe(2): the read end and the write end, for read(), write() and close(): -EPIPE if nobody can read."""
+        ...
+
+    async def socketpair(self) -> tuple[int, int]:
+        """socketpair(AF_UNIX, SOCK_STREAM): two connected sockets, for read(), write() and close()."""
+        ...
+
+    async def splice(self, fd_in: int, offset: int | None, fd_out: int, length: int) -> int:
+        """splice(2) between a pipe and a file (at `offset`, None for its position) or from a pipe to a socket.
+
+        Waits for data, or for a free slot.  -EBADF, -EINVAL without a pipe, -EPERM where a seal forbids the write.
+        """
+        ...
+
+    async def sendfile(self, fd_out: int, fd_in: int, offset: int | None, length: int) -> int:
+        """sendfile(2) from a file to a socket or a pipe."""
+        ...
+
+    async def tee(self, fd_in: int, fd_out: int, length: int) -> int:
+        """tee(2) from one pipe to another.  -EINVAL unless both are."""
+        ...
+
+    async def vmsplice(self, fd: int, address: int, length: int, flags: int = 0) -> int:
+        """vmsplice(2) of memory into a pipe; `flags` 0 or SPLICE_F_GIFT.  -EBADF, -EFAULT."""
+        ...
+
+    async def af_alg(self) -> int:
+        """socket(AF_ALG), bind() to an aead of authencesn, a key, accept(): the socket of a decryption.
+
+        What is spliced or written into it is decrypted by read(), which answers -EBADMSG, for the tag is never right.
+        """
+        ...
 
     # ---- other processes' memory
     # `of` is the function of any thread of the process that is meant (one of which there are no copies), and None one's

@@ -13,11 +13,12 @@ A step is judged if it changes a watched cell: a word of a page, a slot of a pag
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 import attrs
 
-from mmsim.cells import Cell, World
+from mmsim.cells import Cell, Handle, World
 from mmsim.engine.tables import Fault, Places, Tables, View
 from mmsim.kernel.types import AddressSpace, BlockDevice, Inode, Io, Mm, Page, Vma
 from mmsim.steps import Step
@@ -199,8 +200,9 @@ class AlwaysOn:
                     pte = view[mm.pte(address)]
                     if pte is not None:
                         mapped[pte.page] = mapped.get(pte.page, 0) + 1
+        held = Counter(page for handle in self.world.of(Handle) for page in handle.holds(view))
         for page in self.world.of(Page):
-            due = cached.get(page, 0) + mapped.get(page, 0)
+            due = cached.get(page, 0) + mapped.get(page, 0) + held[page]
             if view[page.refcount] != due:
                 return (LEAK, f"{page} has {view[page.refcount]} references at rest, and {due} can be accounted for")
             if view[page.mapcount] != mapped.get(page, 0):

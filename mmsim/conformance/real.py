@@ -15,6 +15,10 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
+import socket
+import stat
+import struct
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mmsim.conformance import native
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 ARENA: Final = 0x10_0000_0000
 LARGEST_MAPPING: Final = 1 << 26
 MAPPINGS: Final = 512
+INT: Final = 4
+POINTER: Final = 8
 FIRST: Final = 3
 FIRST_OF_HARNESS: Final = 200
 """Descriptors from here on are the harness's own; those from `FIRST` up to here are the scenario's."""
@@ -186,6 +192,38 @@ class RealSyscalls:
         """fcntl(F_GET_SEALS)."""
         return self._call(native.SYS_FCNTL, _own(fd), native.F_GET_SEALS)
 
+    async def pipe(self) -> tuple[int, int]:
+        """pipe(2)."""
+        pair = ctypes.create_string_buffer(2 * INT)
+        return _pair(self._call(native.SYS_PIPE2, native.address_of(pair), 0), pair.raw)
+
+    async def socketpair(self) -> tuple[int, int]:
+        """socketpair(AF_UNIX, SOCK_STREAM)."""
+        pair = ctypes.create_string_buffer(2 * INT)
+        kind = socket.AF_UNIX, socket.SOCK_STREAM, 0
+        return _pair(self._call(native.SYS_SOCKETPAIR, *kind, native.address_of(pair)), pair.raw)
+
+    async def splice(self, fd_in: int, offset: int | None, fd_out: int, length: int) -> int:
+        """splice(2); the offset is that of the end which is no pipe."""
+        at = _pointer(offset)
+        where = native.address_of(at) if at else 0
+        off_in, off_out = (0, where) if _is_pipe(fd_in) else (where, 0)
+        return self._call(native.SYS_SPLICE, _own(fd_in), off_in, _own(fd_out), off_out, length, 0)
+
+    async def sendfile(self, fd_out: int, fd_in: int, offset: int | None, length: int) -> int:
+        """sendfile(2)."""
+        at = _pointer(offset)
+        return self._call(native.SYS_SENDFILE, _own(fd_out), _own(fd_in), native.address_of(at) if at else 0, length)
+
+    async def tee(self, fd_in: int, fd_out: int, length: int) -> int:
+        """tee(2)."""
+        return self._call(native.SYS_TEE, _own(fd_in), _own(fd_out), length, 0)
+
+    async def vmsplice(self, fd: int, address: int, length: int, flags: int = 0) -> int:
+        """vmsplice(2) of one piece of memory."""
+        iovec = ctypes.create_string_buffer(struct.pack("=QQ", _arena(address, length), length), 2 * POINTER)
+        return self._call(native.SYS_VMSPLICE, _own(fd), native.address_of(iovec), 1, flags)
+
     async def fork(self, child: Callable[..., Coroutine[Any, Any, object]]) -> int:
         """fork(2)."""
         self._begin()
@@ -218,6 +256,28 @@ class RealSyscalls:
         """What the last completed write left on the device."""
         self._begin()
         return self._host.contents(device, self.index)
+
+
+def _pair(result: int, raw: bytes) -> tuple[int, int]:
+    """The two descriptors that the kernel left in memory."""
+    if result < 0:
+        msg = f"a pair of descriptors is refused: {os.strerror(-result)}"
+        raise UserError(msg)
+    first, second = struct.unpack("=ii", raw)
+    return first, second
+
+
+def _pointer(offset: int | None) -> ctypes.Array[ctypes.c_char] | None:
+    """A loff_t in memory, or none."""
+    return None if offset is None else ctypes.create_string_buffer(struct.pack("=q", offset), POINTER)
+
+
+def _is_pipe(fd: int) -> bool:
+    """Whether this open descriptor is an end of a pipe."""
+    try:
+        return stat.S_ISFIFO(os.fstat(_own(fd)).st_mode)
+    except OSError:
+        return False
 
 
 def _own(fd: int) -> int:

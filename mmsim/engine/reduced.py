@@ -235,7 +235,7 @@ class Misled(Exception):
 
 
 MORE_DECISIONS = 1.3
-"""The decisions must have grown by this factor before they are looked at again; to look costs, and so does going back."""
+"""The decisions must have grown by this factor before they are looked at again: looking costs, as does going back."""
 
 QUIET_WALKS = 24
 """So many random walks in a row must teach nothing before the first pass begins."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import attrs
 
+from mmsim.kernel.file_table import fput, get_file
 from mmsim.kernel.mmap import exit_mmap, vma_link_file
 from mmsim.kernel.page_alloc import get_page
 from mmsim.kernel.releases import ANON_EXCLUSIVE
@@ -54,7 +55,10 @@ async def do_fork(k: Kernel, child: Process) -> int:
     """Make `child` a copy of the caller's process, ready to run; its pid."""
     open_fds = await k.process.open_fds.load()
     for number in open_fds:
-        await child.fd(number).store(await k.process.fd(number).load())
+        file = await k.process.fd(number).load()
+        if file is not None:
+            await get_file(file)
+        await child.fd(number).store(file)
     await child.open_fds.store(open_fds)
     await dup_mmap(k, child)
     return 2
@@ -70,4 +74,6 @@ async def do_exit(k: Kernel) -> None:
     await k.process.reqs_active.wait_until(nothing_in_flight)
     await exit_mmap(k)
     for number in await k.process.open_fds.exchange(()):
-        await k.process.fd(number).store(None)
+        file = await k.process.fd(number).exchange(None)
+        if file is not None:
+            await fput(k, file)

@@ -19,7 +19,7 @@ import attrs
 
 from mmsim.kernel.filemap import read_page
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
-from mmsim.kernel.releases import ANON_EXCLUSIVE
+from mmsim.kernel.releases import ANON_EXCLUSIVE, REUSES_BY_MAPCOUNT
 from mmsim.kernel.shmem import shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
 from mmsim.kernel.types import (
@@ -127,6 +127,12 @@ def anon_pte(vma: Vma, page: Page, *, unshare: bool = False) -> Pte:
     return Pte(page, write=bool(vma.flags & VM_WRITE) and not unshare, dirty=not unshare, anon=True)
 
 
+async def is_mine_alone(k: Kernel, page: Page) -> bool:
+    """Whether a private page may be written where it is: a pipe that still refers to it must not see the store."""
+    count = page.mapcount if k.release.has(REUSES_BY_MAPCOUNT) else page.refcount
+    return await count.load() == 1
+
+
 async def do_wp_page(k: Kernel, mm: Mm, vma: Vma, address: int, pte: Pte, *, unshare: bool = False) -> int:
     """A store to a private page that is mapped read-only: reuse it if nobody else maps it, else copy it.
 
@@ -138,7 +144,7 @@ async def do_wp_page(k: Kernel, mm: Mm, vma: Vma, address: int, pte: Pte, *, uns
         now = await cell.load()
         if now is None or (now.page, now.write) != (pte.page, False):
             return 0
-        if now.anon and (await anon_exclusive(k, now.page) or await now.page.mapcount.load() == 1):
+        if now.anon and (await anon_exclusive(k, now.page) or await is_mine_alone(k, now.page)):
             await set_anon_exclusive(k, now.page)
             if not unshare:
                 await cell.store(anon_pte(vma, now.page))

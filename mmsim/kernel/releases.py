@@ -85,6 +85,26 @@ UFFD_PRIVATE_IS_ANON = change(
 )
 UFFD_LOOKS_AT_SIZE = change("UFFDIO_COPY fails beyond the end of a shared memory file", "v4.20..")
 UFFD_DIRTIES = change("userfaultfd maps every page dirty, also one that is mapped read-only", "v5.16..")
+SPLICE_LEAVES_FLAGS = change(
+    "a page spliced from a file goes into a pipe's slot without setting its flags (CVE-2022-0847)",
+    "v4.9..v5.10.102",
+    "v5.11..v5.15.25",
+    "v5.16..v5.16.11",
+)
+MERGES_BY_FLAG = change("a flag of a pipe's buffer, not its ops, says that a write may be merged into it", "v5.8..")
+REUSES_BY_MAPCOUNT = change(
+    "a private page that one PTE maps is written in place, whoever else has a reference (CVE-2020-29374; v5.8 went "
+    "another way about it, in get_user_pages(), and v5.9 to the rule that is modelled for both)",
+    "v3.14..v5.8",
+)
+UNIX_SENDPAGE = change("sendfile() to an AF_UNIX socket sends the page itself, not a copy", "v4.2..")
+AEAD_IN_PLACE = change(
+    "AF_ALG's AEAD has pages it was sent to read in the list of those it writes (CVE-2026-31431; repaired in stable "
+    "series other than these two as well, in releases that are not known here)",
+    "v4.14..v6.1.170",
+    "v6.2..v6.12.85",
+    "v6.13..v7.0",
+)
 
 
 @attrs.frozen
@@ -118,8 +138,8 @@ def _within(number: tuple[int, ...], behaviour: Change) -> bool:
 
 V3_17 = Release("v3.17")
 NAMES = """
-    v3.14 v3.15 v3.17 v4.8 v4.9 v4.18 v4.19 v4.20 v5.1 v5.4 v5.5 v5.7 v5.8 v5.9 v5.10 v5.11 v5.12 v5.13 v5.15 v5.16
-    v5.17 v5.19 v6.0 v6.1 v6.2 v6.3 v6.5 v6.7 v6.12 v6.12.9 v6.12.93 v6.13 v6.16 v6.18 v6.19 v7.0 v7.2 v7.3
+    v3.14 v3.15 v3.17 v4.8 v4.9 v4.14 v4.18 v4.19 v4.20 v5.1 v5.4 v5.5 v5.7 v5.8 v5.9 v5.10 v5.11 v5.12 v5.13 v5.15
+    v5.16 v5.17 v5.19 v6.0 v6.1 v6.2 v6.3 v6.5 v6.7 v6.12 v6.12.9 v6.12.93 v6.13 v6.16 v6.18 v6.19 v7.0 v7.2 v7.3
 """
 RELEASES = tuple(Release(name) for name in NAMES.split())
 

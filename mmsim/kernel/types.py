@@ -10,6 +10,7 @@ above the last level (never freed while a process runs), struct page of anything
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any
 
@@ -81,13 +82,30 @@ class SuperBlock(Handle):
         self.s_readonly: Cell[bool] = self.cell("s_readonly", False)
 
 
+@attrs.frozen
+class FileOperations:
+    """struct file_operations of what is no regular file: a pipe, a socket."""
+
+    read: Callable[..., Coroutine[Any, Any, bytes | int]]
+    """(k, file, length)"""
+    write: Callable[..., Coroutine[Any, Any, int]]
+    """(k, file, data)"""
+    release: Callable[..., Coroutine[Any, Any, None]]
+    """(k, file): the last reference is gone."""
+    sendpage: Callable[..., Coroutine[Any, Any, int]] | None = None
+    """(k, file, page, offset, length): send part of a page, which the receiver takes a reference of its own to."""
+
+
 class File(Handle):
     """struct file.  How it was opened (`flags`) never changes; a memfd is its inode's first file."""
+
+    f_op: FileOperations | None = None
 
     def __init__(self, world: World, name: str, inode: Inode | None = None, flags: int = O_RDWR) -> None:
         super().__init__(world, name)
         self.flags = flags
         self.inode = inode or world.handle(Inode, f"{name}.inode")
+        self.f_count: Cell[int] = self.cell("f_count", 0)
         self.f_pos: Cell[int] = self.cell("f_pos", 0)
         self.f_pos_lock = world.lock(Mutex, f"{name}.f_pos_lock")
 

@@ -28,6 +28,7 @@ FLAGS: Final = {
     ("madvise", "advice"): ("MADV_DONTNEED",),
     ("uffd_register", "mode"): ("UFFDIO_REGISTER_MODE_MISSING", "UFFDIO_REGISTER_MODE_MINOR"),
     ("memfd_create", "flags"): ("MFD_CLOEXEC", "MFD_ALLOW_SEALING"),
+    ("vmsplice", "flags"): ("SPLICE_F_GIFT",),
     ("add_seals", "seals"): ("F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE"),
 }
 
@@ -48,7 +49,7 @@ WRITTEN: Final = {
 }
 """How a call is written where its name is not the verb's own, with what goes first in the brackets."""
 
-UNTOLD: Final = frozenset({"fd", "address", "io", "name"})
+UNTOLD: Final = frozenset({"fd", "fd_in", "fd_out", "address", "io", "name"})
 """Parameters that tell a reader nothing: which number a descriptor or an address happens to have."""
 
 
@@ -84,7 +85,7 @@ def written(frame: Frame) -> str:
 def argument(function: str, name: str, value: Any) -> str:
     """One argument, by its symbolic name where it has one; '' where it says nothing."""
     one_page = name == "length" and value == syscalls.PAGE_SIZE and function != "ftruncate"
-    if name in UNTOLD or value is None or one_page or (name == "offset" and value == 0):
+    if name in UNTOLD or value is None or one_page or (name == "offset" and not value):
         return ""
     known = FLAGS.get((function, name))
     if known is not None and isinstance(value, int):

@@ -101,12 +101,16 @@ def test_they_agree_where_the_reduced_search_learns_as_it_goes(batch):
         agree(seeded(f"ignorant/{batch}/{number}", steps=3, devices=bool(batch % 2)), ignorant=True)
 
 
+def agree_on(count):
+    for number in range(count):
+        agree(seeded(f"ignorant/0/{number}", steps=3, devices=False), ignorant=True)
+
+
 def test_a_search_that_never_goes_back_would_be_wrong(monkeypatch):
     """Or the test above could not fail."""
     monkeypatch.setattr(Persistent, "better_informed", lambda self: (Persistent(self.tables), None))
     with pytest.raises(AssertionError):
-        for number in range(200):
-            agree(seeded(f"ignorant/0/{number}", steps=3, devices=False), ignorant=True)
+        agree_on(200)
 
 
 # Programs that once told the two searches apart, made small.

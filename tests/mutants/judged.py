@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -26,7 +25,7 @@ class Mutant:
     name: str
     scene: Scenario
     property: str
-    patches: tuple[tuple[str, str, Callable[..., Any]], ...] = ()
+    patches: tuple[tuple[str, str, Any], ...] = ()
     mutated: Strategy | None = None
     strategy: Strategy = wait_for_pins
     release: str = "v3.17"

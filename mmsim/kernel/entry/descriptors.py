@@ -1,12 +1,12 @@
 """What every group of system calls starts from: the calling thread's kernel and its descriptors.
 
-Follows fs/file.c (__fdget, fd_install).  Not modelled: struct file's own reference count and the inode's eviction:
-what a scenario opened stays.
+Follows fs/file.c (__fdget, fd_install).  Not modelled: the inode's eviction: what a scenario made stays.
 """
 
 from __future__ import annotations
 
 from mmsim.cells import Named
+from mmsim.kernel.file_table import fput, get_file
 from mmsim.kernel.types import BlockDevice, File, Kernel, Process
 from mmsim.syscalls import EBADF, Device
 
@@ -41,6 +41,7 @@ class Descriptors(Named):
         return await self.k.process.fd(fd).load()
 
     async def _install(self, file: File) -> int:
+        await get_file(file)
         number: int = await self.k.process.open_fds.fetch_update(with_fd)
         await self.k.process.fd(number).store(file)
         return number
@@ -53,6 +54,7 @@ class Descriptors(Named):
         if file is None:
             return -EBADF
         await self.k.process.open_fds.fetch_update(without_fd, fd)
+        await fput(self.k, file)
         return 0
 
     async def dup(self, fd: int) -> int:

@@ -11,7 +11,7 @@ from mmsim.kernel.entry.descriptors import Descriptors
 from mmsim.kernel.madvise import do_madvise
 from mmsim.kernel.memory import load_memory, store_memory
 from mmsim.kernel.mmap import do_mmap, do_munmap
-from mmsim.syscalls import EBADF, EINVAL, PAGE_SIZE
+from mmsim.syscalls import EBADF, EINVAL, ENODEV, PAGE_SIZE
 
 
 class MemoryCalls(Descriptors):
@@ -21,7 +21,9 @@ class MemoryCalls(Descriptors):
         if offset % PAGE_SIZE:
             return -EINVAL  # before the descriptor is looked at, in the architecture's sys_mmap()
         file = await self._file(fd)
-        return -EBADF if file is None else await do_mmap(self.k, file, prot, flags, length, offset)
+        if file is None:
+            return -EBADF
+        return -ENODEV if file.f_op else await do_mmap(self.k, file, prot, flags, length, offset)
 
     async def munmap(self, address: int, length: int = PAGE_SIZE) -> int:
         return await do_munmap(self.k, address, length)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mmsim.kernel.entry.descriptors import Descriptors
 from mmsim.kernel.memfd import memfd_add_seals, memfd_create, memfd_get_seals
-from mmsim.syscalls import EBADF
+from mmsim.syscalls import EBADF, EINVAL, EPERM
 
 
 class SealCalls(Descriptors):
@@ -19,8 +19,14 @@ class SealCalls(Descriptors):
 
     async def add_seals(self, fd: int, seals: int) -> int:
         file = await self._file(fd)
-        return -EBADF if file is None else await memfd_add_seals(self.k, file, seals)
+        if file is None:
+            return -EBADF
+        if file.f_op:
+            return -EINVAL if file.writable else -EPERM
+        return await memfd_add_seals(self.k, file, seals)
 
     async def get_seals(self, fd: int) -> int:
         file = await self._file(fd)
-        return -EBADF if file is None else await memfd_get_seals(file)
+        if file is None:
+            return -EBADF
+        return -EINVAL if file.f_op else await memfd_get_seals(file)

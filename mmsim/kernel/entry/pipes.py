@@ -1,0 +1,48 @@
+"""Pipes, sockets, and what moves pages through them.
+
+Not modelled: O_NONBLOCK and SPLICE_F_NONBLOCK, because a call that gives up holds nothing.
+"""
+
+from __future__ import annotations
+
+from mmsim.kernel.af_unix import unix_socketpair
+from mmsim.kernel.algif_aead import af_alg_accept
+from mmsim.kernel.entry.descriptors import Descriptors
+from mmsim.kernel.pipe import create_pipe_files
+from mmsim.kernel.splice import do_sendfile, do_splice, do_tee, vmsplice_to_pipe
+from mmsim.syscalls import EBADF
+
+
+class PipeCalls(Descriptors):
+    """pipe(2), splice(2) and their kin."""
+
+    async def pipe(self) -> tuple[int, int]:
+        read, write = await create_pipe_files(self.k)
+        return await self._install(read), await self._install(write)
+
+    async def socketpair(self) -> tuple[int, int]:
+        first, second = await unix_socketpair(self.k)
+        return await self._install(first), await self._install(second)
+
+    async def af_alg(self) -> int:
+        return await self._install(await af_alg_accept(self.k))
+
+    async def splice(self, fd_in: int, offset: int | None, fd_out: int, length: int) -> int:
+        source, target = await self._file(fd_in), await self._file(fd_out)
+        if source is None or target is None:
+            return -EBADF
+        return await do_splice(self.k, source, offset, target, length)
+
+    async def sendfile(self, fd_out: int, fd_in: int, offset: int | None, length: int) -> int:
+        source, target = await self._file(fd_in), await self._file(fd_out)
+        if source is None or target is None:
+            return -EBADF
+        return await do_sendfile(self.k, target, source, offset, length)
+
+    async def tee(self, fd_in: int, fd_out: int, length: int) -> int:
+        source, target = await self._file(fd_in), await self._file(fd_out)
+        return -EBADF if source is None or target is None else await do_tee(source, target, length)
+
+    async def vmsplice(self, fd: int, address: int, length: int, flags: int = 0) -> int:
+        target = await self._file(fd)
+        return -EBADF if target is None else await vmsplice_to_pipe(self.k, target, address, length, flags)

@@ -13,11 +13,13 @@ A step is judged if it changes a watched cell: a word of a page, a slot of a pag
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
-from mmsim.cells import Cell, World
+from mmsim.cells import Cell, Handle, World
 from mmsim.engine.tables import Fault, Places, Tables, View
 from mmsim.kernel.types import AddressSpace, BlockDevice, Inode, Io, Mm, Page, Vma
 from mmsim.steps import Step
@@ -54,6 +56,15 @@ def promises(view: View, inode: Inode) -> list[Promise]:
     if view[inode.i_flags] & FS_IMMUTABLE_FL:
         found.append(Promise(IMMUTABLE, "S_IMMUTABLE was set"))
     return found
+
+
+@runtime_checkable
+class Holder(Protocol):
+    """A kernel object that holds references to pages which are no leak: it knows of them."""
+
+    def holds(self, view: View, /) -> Iterator[Page]:
+        """Each page once for every reference to it."""
+        ...
 
 
 class AlwaysOn:
@@ -199,8 +210,9 @@ class AlwaysOn:
                     pte = view[mm.pte(address)]
                     if pte is not None:
                         mapped[pte.page] = mapped.get(pte.page, 0) + 1
+        held = Counter(page for each in self.world.of(Handle) if isinstance(each, Holder) for page in each.holds(view))
         for page in self.world.of(Page):
-            due = cached.get(page, 0) + mapped.get(page, 0)
+            due = cached.get(page, 0) + mapped.get(page, 0) + held[page]
             if view[page.refcount] != due:
                 return (LEAK, f"{page} has {view[page.refcount]} references at rest, and {due} can be accounted for")
             if view[page.mapcount] != mapped.get(page, 0):

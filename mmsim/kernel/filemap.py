@@ -8,6 +8,7 @@ Not modelled: read-ahead and uptodate bits, because a memfd has no backing store
 from __future__ import annotations
 
 from mmsim.kernel.page_alloc import put_page
+from mmsim.kernel.swap import mark_page_accessed
 from mmsim.kernel.types import AddressSpace, Inode, Kernel, Page, use
 from mmsim.syscalls import PAGE_SIZE
 
@@ -51,6 +52,7 @@ async def generic_file_read(k: Kernel, inode: Inode, position: int, length: int)
         if page is None:
             parts.append(bytes(end - start))
         else:
+            await mark_page_accessed(k, page)
             parts.append(await read_page(k, page, start, end))
             await put_page(k, page)
         position += end - start

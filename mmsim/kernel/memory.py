@@ -14,6 +14,7 @@ import signal
 import attrs
 
 from mmsim.kernel.filemap import read_page
+from mmsim.kernel.migrate import migration_entry_wait
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.shmem import shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
@@ -31,7 +32,9 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
     address &= -PAGE_SIZE
     pte = await mm.pte(address).load()
     if pte is not None:
-        if write and not pte.write:
+        if pte.migrating:
+            await migration_entry_wait(k, mm, address, pte)
+        elif write and not pte.write:
             await do_wp_page(k, mm, vma, address, pte)
         return None
     page = await shmem_fault(k, vma.file.inode, vma.index(address))
@@ -73,7 +76,7 @@ async def do_wp_page(k: Kernel, mm: Mm, _vma: Vma, address: int, pte: Pte) -> No
     cell = mm.pte(address)
     async with mm.page_table_lock:
         now = await cell.load()
-        if now is None or (now.page, now.write) != (pte.page, False):
+        if now is None or now != pte:
             return
         if now.anon and await now.page.mapcount.load() == 1:
             await cell.store(Pte(now.page, write=True, dirty=True, anon=True))
@@ -81,8 +84,7 @@ async def do_wp_page(k: Kernel, mm: Mm, _vma: Vma, address: int, pte: Pte) -> No
         await get_page(now.page)
     copy = await copy_page(k, pte.page)
     async with mm.page_table_lock:
-        now = await cell.load()
-        mine = now is not None and (now.page, now.write) == (pte.page, False)
+        mine = await cell.load() == pte
         if mine:
             await cell.store(None)
             # Flushed before the copy appears: no thread may still read the old page after another wrote the new one.

@@ -63,6 +63,11 @@ RECHECKS_ANY_DIFFERENCE = change(
     "v5.17..",
     "v5.10.104..v5.11",
 )
+WAITS_WITHOUT_REFERENCE = change("a fault on a migration entry waits for the page without holding it", "v5.17..")
+HAS_IO_URING = change("io_uring has registered buffers", "v5.1..")
+UNREGISTERS_AT_ONCE = change("a registered buffer is unregistered while requests into it are under way", "v6.13..")
+DIRECT_IO_PINS = change("block direct I/O takes its pages with pin_user_pages(), not get_user_pages()", "v6.5..")
+FUSE_DIRECT_PINS = change("FUSE direct I/O takes its pages with pin_user_pages(), not get_user_pages()", "v6.12..")
 
 
 @attrs.frozen

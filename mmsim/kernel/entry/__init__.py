@@ -9,9 +9,11 @@ from __future__ import annotations
 from mmsim.kernel.entry.direct_io import DirectIoCalls
 from mmsim.kernel.entry.files import FileCalls
 from mmsim.kernel.entry.memory import MemoryCalls
+from mmsim.kernel.entry.page_scan import PageScanCalls
 from mmsim.kernel.entry.processes import ProcessCalls
 from mmsim.kernel.entry.seals import SealCalls
+from mmsim.kernel.entry.uring import RegisteredBufferCalls
 
 
-class SimSyscalls(FileCalls, MemoryCalls, SealCalls, ProcessCalls, DirectIoCalls):
+class SimSyscalls(FileCalls, MemoryCalls, SealCalls, ProcessCalls, DirectIoCalls, RegisteredBufferCalls, PageScanCalls):
     """`mmsim.syscalls.Syscalls` for one thread of the model."""

@@ -1,8 +1,9 @@
 """io_uring's registered buffers: pages pinned once, for any number of requests, until somebody unregisters them.
 
-Follows io_uring/rsrc.c (io_sqe_buffer_register, io_sqe_buffers_unregister, io_rsrc_ref_quiesce), v5.1 and
-later.  The pins are FOLL_WRITE | FOLL_LONGTERM: a mapping that cannot be written is refused, a private one is copied
-at once, and shared memory stays allowed, for it keeps no track of dirty pages.  A request adds no reference to the pages but one to the node that holds them, so munmap() changes nothing.
+Follows io_uring/rsrc.c (io_sqe_buffer_register, io_sqe_buffers_unregister, io_rsrc_ref_quiesce), v5.1 and later.  The
+pins are FOLL_WRITE | FOLL_LONGTERM: a mapping that cannot be written is refused, a private one is copied at once, and
+shared memory stays allowed, for it keeps no track of dirty pages.  A request adds no reference to the pages but one to
+the node that holds them, so munmap() changes nothing.
 
 Unregistering takes the buffer out of the table first, so that no further request finds it.  Then older kernels wait
 for the requests under way; since v6.13 the last of them lets the pages go.
@@ -21,7 +22,6 @@ from mmsim.steps import KernelBug
 from mmsim.syscalls import EFAULT, ENOSYS, ENXIO, PAGE_SIZE
 
 THE_TABLE = 1
-
 
 Table = tuple[RegisteredBuffer, ...]
 

@@ -1,7 +1,9 @@
 """A page moves while a direct read pins it: migration gives up where it finds the pin, and no data is lost.
 
-reader    reads from a slow device into the mapped memfd, waits, looks at it
-mover     moves the page to another place in memory
+It may also come first, and the read pins the new page; or last, and the data moves with the page.
+
+    reader    reads from a slow device into the mapped memfd, waits, looks at it
+    mover     moves the page to another place in memory
 """
 
 from __future__ import annotations

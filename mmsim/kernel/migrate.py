@@ -19,6 +19,7 @@ import attrs
 
 from mmsim.kernel.filemap import read_page
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
+from mmsim.kernel.page_ref import page_ref_freeze, page_ref_unfreeze, spin_while_frozen
 from mmsim.kernel.releases import WAITS_WITHOUT_REFERENCE
 from mmsim.kernel.shmem import write_page
 from mmsim.kernel.swap import lru_add_drain_all
@@ -30,16 +31,6 @@ from mmsim.syscalls import EACCES, EAGAIN, EBUSY, EFAULT, ENOENT, PAGE_SIZE
 
 CACHE_AND_ISOLATION = 2
 """The references of a page that is unmapped and isolated from the LRU lists, if nobody else has one."""
-
-
-async def page_ref_freeze(page: Page, expected: int) -> bool:
-    """Set the count to 0 if it is `expected`: from here on nobody can get a reference.  Whether it was."""
-    return await page.refcount.cmpxchg(expected, 0)
-
-
-async def page_ref_unfreeze(page: Page, count: int) -> None:
-    """Let others get references again, of which there are `count`."""
-    await page.refcount.store(count)
 
 
 async def replace_page_in_cache(mapping: AddressSpace, index: int, old: Page, new: Page) -> None:
@@ -99,12 +90,15 @@ async def migration_entry_wait(k: Kernel, mm: Mm, address: int, pte: Pte) -> Non
     """A fault met a migration entry: wait until the page is unlocked, and let the access be tried again."""
     counted = not k.release.has(WAITS_WITHOUT_REFERENCE)
     async with mm.page_table_lock:
-        waits = await mm.pte(address).load() == pte and (not counted or await pte.page.refcount.inc_not_zero())
+        there = await mm.pte(address).load() == pte
+        waits = there and (not counted or await pte.page.refcount.inc_not_zero())
     if waits:
         async with pte.page.lock:  # wait_on_page_locked(), which takes it for a moment here
             pass
         if counted:
             await put_page(k, pte.page)
+    elif there:
+        await spin_while_frozen(pte.page)  # Linux faults again and again
 
 
 async def migrate_page(k: Kernel, page: Page) -> int:

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import attrs
 
 from mmsim.errors import UserError
+from mmsim.kernel.direct_io import TRANSPORTS
 from mmsim.scenario import Process, Scenario, ThreadFunction
 from mmsim.syscalls import PAGE_SIZE, Device
 from mmsim.verdict import Expected
@@ -195,6 +196,12 @@ def _check_threads(scenario: Scenario, where: str) -> None:
             raise UserError(msg)
     for device in dict.fromkeys(_devices(scenario)):
         _check_name(device.name, f"{where}: the device", seen)
+        if device.transport not in TRANSPORTS:
+            known = suggestion(device.transport, TRANSPORTS, f"known are {', '.join(TRANSPORTS)}")
+            msg = (
+                f"{where}: the device {device.name!r} has the transport {device.transport!r}, which is unknown; {known}"
+            )
+            raise UserError(msg)
 
 
 def _tasks(scenario: Scenario, where: str) -> Iterable[tuple[Any, str]]:

@@ -2,7 +2,8 @@
 
 `setup` runs alone, first, in the main process.  Then each plain function of `threads` is a thread of that process on a
 CPU of its own; `process(...)` makes a process that inherits the descriptors and not the mappings, `copies(...)` several
-alike; every function in `children` waits until somebody forks it; every device is a thread in hardirq context.
+alike; every function in `children` waits until somebody forks it; every device is a thread, in the context in which
+its transport has the data copied.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from typing import Any
 
 from mmsim.cells import Cell, World
 from mmsim.errors import UserError
-from mmsim.kernel.direct_io import device_interrupts
+from mmsim.kernel.direct_io import TRANSPORTS, device_interrupts
 from mmsim.kernel.entry import SimSyscalls
 from mmsim.kernel.entry.processes import started
 from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
-from mmsim.kernel.types import BlockDevice, Cpus, Kernel, Process
+from mmsim.kernel.swap import settle
+from mmsim.kernel.types import BlockDevice, Cpus, Kernel, Page, Process
 from mmsim.scenario import Process as ProcessOf
 from mmsim.scenario import Scenario, ThreadFunction
-from mmsim.steps import Context, KernelBug, Step
+from mmsim.steps import KernelBug, Step
 from mmsim.syscalls import Device
 from mmsim.threads import Machine, Thread
 
@@ -40,6 +42,7 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
 
     setup = SimSyscalls(kernel("setup", main), 0, {}, children, alone=False)
     shared = _run_alone(scenario.setup(setup), values)
+    _run_alone(settle(setup.k, tuple(world.of(Page))), values)
 
     plan = list(_plan(scenario, world, main))
     for child in scenario.children:
@@ -58,11 +61,9 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
             threads.append(Thread(name, _child(function, sys, shared, k, process)))
         else:
             threads.append(Thread(name, _starter(function, sys, shared)))
-    for name in _device_names(scenario):
-        device = world.handle(BlockDevice, name)
-        threads.append(
-            Thread(name, _starter(device_interrupts, kernel(name, main), device), Context.HARDIRQ, silent=True)
-        )
+    for name, transport in _device_names(scenario):
+        interrupts = _starter(device_interrupts, kernel(name, main), world.handle(BlockDevice, name))
+        threads.append(Thread(name, interrupts, TRANSPORTS[transport].context, silent=True))
     groups = tuple(
         tuple(f"{item.threads[0].__name__}[{number}]" for number in range(item.copies))
         for item in scenario.threads
@@ -95,14 +96,16 @@ def _own_name(process: str, device: Device) -> str:
     return f"{process}.{device.name}"
 
 
-def _device_names(scenario: Scenario) -> list[str]:
-    names = [device.name for device in scenario.devices]
+def _device_names(scenario: Scenario) -> list[tuple[str, str]]:
+    """(name, transport) of every device."""
+    found = [(device.name, device.transport) for device in scenario.devices]
     for item in scenario.threads:
         if isinstance(item, ProcessOf):
             for number in range(item.copies):
                 suffix = f"[{number}]" if item.copies > 1 else ""
-                names += [_own_name(f"{item.threads[0].__name__}{suffix}", device) for device in item.devices]
-    return names
+                process = f"{item.threads[0].__name__}{suffix}"
+                found += [(_own_name(process, device), device.transport) for device in item.devices]
+    return found
 
 
 def _starter(function: Callable[..., Any], *arguments: Any) -> Callable[[], Coroutine[Any, Any, object]]:

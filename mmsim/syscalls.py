@@ -57,6 +57,8 @@ EPERM: Final = errno.EPERM
 EBADF: Final = errno.EBADF
 EAGAIN: Final = errno.EAGAIN
 ENOENT: Final = errno.ENOENT
+ENOSYS: Final = errno.ENOSYS
+ENXIO: Final = errno.ENXIO
 EIO: Final = errno.EIO
 EEXIST: Final = errno.EEXIST
 ENOMEM: Final = errno.ENOMEM
@@ -280,5 +282,34 @@ class Syscalls(Protocol):
         ...
 
     # ---- registered buffers
+
+    async def register_buffer(self, address: int, length: int = PAGE_SIZE) -> Any:
+        """io_uring_register(IORING_REGISTER_BUFFERS) of one buffer: pins it for writing until it is unregistered.
+
+        Returns the buffer, or -EFAULT where the memory cannot be written, -ENOSYS before v5.1.
+        """
+        ...
+
+    async def submit_read_fixed(self, device: Device, buffer: Any, data: bytes) -> Any:
+        """IORING_OP_READ_FIXED into a registered buffer, mapped or not.  An `Io`, or -EFAULT."""
+        ...
+
+    async def unregister_buffer(self, buffer: Any) -> int:
+        """io_uring_register(IORING_UNREGISTER_BUFFERS): 0 or -ENXIO.  Before v6.13 waits for requests under way."""
+        ...
+
+    # ---- what moves pages, or looks at them, without using them
+
+    async def move_pages(self, address: int) -> int:
+        """move_pages(2) of the caller's page at `address`: 0, or the status -EFAULT, -ENOENT, -EACCES, -EBUSY."""
+        ...
+
+    async def compact_memory(self) -> int:
+        """A write to /proc/sys/vm/compact_memory: every page that nobody holds moves, of the files open here.  0."""
+        ...
+
+    async def scan_pages(self) -> int:
+        """A read of /sys/kernel/mm/page_idle/bitmap: a look at every page in use, of the files open here.  0."""
+        ...
 
     # ---- file systems

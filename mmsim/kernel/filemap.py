@@ -8,6 +8,8 @@ Not modelled: read-ahead and uptodate bits, because a memfd has no backing store
 from __future__ import annotations
 
 from mmsim.kernel.page_alloc import put_page
+from mmsim.kernel.page_ref import spin_while_frozen
+from mmsim.kernel.swap import mark_page_accessed
 from mmsim.kernel.types import AddressSpace, Inode, Kernel, Page, use
 from mmsim.syscalls import PAGE_SIZE
 
@@ -20,7 +22,8 @@ async def find_get_page(k: Kernel, mapping: AddressSpace, index: int) -> Page | 
         if page is None:
             return None
         if not await page.refcount.inc_not_zero():
-            continue  # it was freed since; look again
+            await spin_while_frozen(page)
+            continue  # it was freed or frozen since; look again
         # Only a page still in its slot is the file's: without this second look a truncated page would be returned.
         if await slot.load() is page:
             return page
@@ -51,6 +54,7 @@ async def generic_file_read(k: Kernel, inode: Inode, position: int, length: int)
         if page is None:
             parts.append(bytes(end - start))
         else:
+            await mark_page_accessed(k, page)
             parts.append(await read_page(k, page, start, end))
             await put_page(k, page)
         position += end - start

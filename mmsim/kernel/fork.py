@@ -11,6 +11,7 @@ from __future__ import annotations
 import attrs
 
 from mmsim.kernel.file_table import fput, get_file
+from mmsim.kernel.io_uring import io_ring_exit
 from mmsim.kernel.mmap import exit_mmap, vma_link_file
 from mmsim.kernel.page_alloc import get_page
 from mmsim.kernel.releases import ANON_EXCLUSIVE
@@ -44,8 +45,9 @@ async def dup_mmap(k: Kernel, child: Process) -> None:
                         pte = attrs.evolve(pte, write=False)
                         await parent.pte(address).store(pte)
                         protected.append(address)
-                    await get_page(pte.page)
-                    await pte.page.mapcount.inc()
+                    if not pte.migrating:
+                        await get_page(pte.page)
+                        await pte.page.mapcount.inc()
                     await mm.pte(address).store(pte)
             # Before the child runs: a parent's CPU that still thinks a private page writable would write both copies.
             await flush_tlb(k, parent, tuple(protected))
@@ -77,3 +79,4 @@ async def do_exit(k: Kernel) -> None:
         file = await k.process.fd(number).exchange(None)
         if file is not None:
             await fput(k, file)
+    await io_ring_exit(k)

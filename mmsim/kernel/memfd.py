@@ -6,8 +6,8 @@ under the names used here since v4.18.
 The tag of a page is not a cell but a local of the sealing thread: only code that holds this inode's i_mutex sets,
 reads or clears PAGECACHE_TAG_TOWRITE on a shmem mapping, so nobody else can tell.
 
-Not modelled: lru_add_drain() and lru_add_drain_all(), because nothing here keeps pages in per-CPU LRU caches yet;
-signals that cut a sleep short; F_SEAL_EXEC and F_SEAL_FUTURE_WRITE, which are younger than this issue's releases.
+Not modelled: signals that cut a sleep short; F_SEAL_EXEC and F_SEAL_FUTURE_WRITE, which are younger than this issue's
+releases.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 from mmsim.kernel.readonly import become_read_only
 from mmsim.kernel.releases import HIGH_BITS_ARE_EINVAL, RECHECKS_ANY_DIFFERENCE
 from mmsim.kernel.strategy import Guarantee
+from mmsim.kernel.swap import lru_add_drain, lru_add_drain_all
 from mmsim.kernel.types import AddressSpace, File, Inode, Kernel, Page
 from mmsim.steps import sleep
 from mmsim.syscalls import (
@@ -71,6 +72,7 @@ async def memfd_get_seals(file: File) -> int:
 
 async def memfd_tag_pins(k: Kernel, mapping: AddressSpace, last: int) -> tuple[tuple[int, Page], ...]:
     """Every cached page that seems to have a reference beyond the cache's and the page tables', with its index."""
+    await lru_add_drain(k)
     tagged: list[tuple[int, Page]] = []
     for index in range(last):
         page = await mapping.slot(index).load()
@@ -93,7 +95,9 @@ async def memfd_wait_for_pins(k: Kernel, mapping: AddressSpace) -> int:
     for scan in range(LAST_SCAN + 1):
         if not tagged:
             break
-        if scan:
+        if not scan:
+            await lru_add_drain_all(k)  # once: what enters a CPU's cache later on stays there through all the scans
+        else:
             jiffies = (HZ << scan) // 200
             await sleep(jiffies * 1_000_000_000 // HZ)
         still: list[tuple[int, Page]] = []

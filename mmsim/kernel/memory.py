@@ -18,6 +18,7 @@ import signal
 import attrs
 
 from mmsim.kernel.filemap import read_page
+from mmsim.kernel.migrate import migration_entry_wait
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.releases import ANON_EXCLUSIVE, REUSES_BY_MAPCOUNT
 from mmsim.kernel.shmem import shmem_fault, write_page
@@ -54,9 +55,12 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
     address &= -PAGE_SIZE
     pte = await mm.pte(address).load()
     if pte is not None:
-        return (
-            await do_wp_page(k, mm, vma, address, pte, unshare=unshare) if unshare or (write and not pte.write) else 0
-        )
+        if pte.migrating:
+            await migration_entry_wait(k, mm, address, pte)
+            return 0
+        if unshare or (write and not pte.write):
+            return await do_wp_page(k, mm, vma, address, pte, unshare=unshare)
+        return 0
     if vma.flags & VM_UFFD and await userfault_due(vma, address):
         return VM_FAULT_RETRY
     page = await shmem_fault(k, vma.file.inode, vma.index(address))
@@ -142,7 +146,7 @@ async def do_wp_page(k: Kernel, mm: Mm, vma: Vma, address: int, pte: Pte, *, uns
     done = 0 if unshare else VM_FAULT_WRITE
     async with mm.page_table_lock:
         now = await cell.load()
-        if now is None or (now.page, now.write) != (pte.page, False):
+        if now is None or now != pte:
             return 0
         if now.anon and (await anon_exclusive(k, now.page) or await is_mine_alone(k, now.page)):
             await set_anon_exclusive(k, now.page)
@@ -152,8 +156,7 @@ async def do_wp_page(k: Kernel, mm: Mm, vma: Vma, address: int, pte: Pte, *, uns
         await get_page(now.page)
     copy = await new_anon_page(k, pte.page)
     async with mm.page_table_lock:
-        now = await cell.load()
-        mine = now is not None and (now.page, now.write) == (pte.page, False)
+        mine = await cell.load() == pte
         if mine:
             await cell.store(None)
             # Flushed before the copy appears: no thread may still read the old page after another wrote the new one.

@@ -11,8 +11,13 @@ from mmsim.kernel.types import PG_DIRTY, Kernel, Mm, Page, Pte, Vma
 
 
 async def zap_page(mm: Mm, address: int) -> Pte | None:
-    """Clear one PTE and the page's map count; the caller holds page_table_lock and now owns the reference."""
+    """Clear one PTE and the page's map count; the caller holds page_table_lock and now owns the reference.
+
+    None if nothing was there, or a migration entry, which owns nothing.
+    """
     old = await mm.pte(address).exchange(None)
+    if old is not None and old.migrating:
+        return None
     if old is not None:
         if old.dirty and not old.anon:
             await old.page.flags.test_and_set(PG_DIRTY)

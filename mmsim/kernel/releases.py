@@ -105,6 +105,10 @@ AEAD_IN_PLACE = change(
     "v6.2..v6.12.85",
     "v6.13..v7.0",
 )
+WAITS_WITHOUT_REFERENCE = change("a fault on a migration entry waits for the page without holding it", "v5.17..")
+HAS_IO_URING = change("io_uring has registered buffers", "v5.1..")
+UNREGISTERS_AT_ONCE = change("a registered buffer is unregistered while requests into it are under way", "v6.13..")
+FUSE_DIRECT_PINS = change("FUSE direct I/O takes its pages with pin_user_pages(), not get_user_pages()", "v6.12..")
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from mmsim.kernel.filemap import find_get_page
 from mmsim.kernel.page_alloc import alloc_page, delete_from_page_cache, get_page, put_page
+from mmsim.kernel.swap import lru_cache_add
 from mmsim.kernel.truncate import truncate_pagecache
 from mmsim.kernel.types import AddressSpace, Inode, Kernel, Page, patched
 from mmsim.syscalls import EPERM, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, PAGE_SIZE
@@ -24,6 +25,7 @@ async def shmem_getpage(k: Kernel, inode: Inode, index: int) -> tuple[Page, bool
             return page, False
         page = await alloc_page(k)
         if await shmem_add_to_page_cache(k, page, mapping, index):
+            await lru_cache_add(k, page)
             return page, True
         await put_page(k, page)
 

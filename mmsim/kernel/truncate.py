@@ -31,11 +31,11 @@ async def unmap_mapping_page(k: Kernel, mapping: AddressSpace, index: int) -> No
                 continue
             async with mm.page_table_lock:
                 old = await mm.pte(address).load()
-                if old is not None and not old.anon:
-                    await zap_page(mm, address)
+                zapped = await zap_page(mm, address) if old is not None and not old.anon else None
+                if zapped is not None:
                     await flush_tlb(k, mm, (address,))
-            if old is not None and not old.anon:
-                await put_page(k, old.page)
+            if zapped is not None:
+                await put_page(k, zapped.page)
 
 
 async def truncate_pagecache(k: Kernel, mapping: AddressSpace, size: int, old_size: int) -> None:
@@ -43,19 +43,19 @@ async def truncate_pagecache(k: Kernel, mapping: AddressSpace, size: int, old_si
     keep = -(-size // PAGE_SIZE)
     for index in range(keep, -(-old_size // PAGE_SIZE)):
         await unmap_mapping_page(k, mapping, index)
-        page = await mapping.slot(index).load()
-        if page is None:
-            continue
-        async with page.lock:
-            # A fault that came too late may have taken it out of the cache itself.
-            attached = await page.mapping.load() is mapping
+        attached = False
+        # Again until the slot is empty: a migration may have put another page there before this one could be locked.
+        while not attached and (page := await mapping.slot(index).load()) is not None:
+            async with page.lock:
+                # A fault that came too late may have taken it out of the cache itself.
+                attached = await page.mapping.load() is mapping
+                if attached:
+                    # A fault may have mapped it again before it could be locked; nobody maps it once it is detached.
+                    if await page.mapcount.load():
+                        await unmap_mapping_page(k, mapping, index)
+                    await delete_from_page_cache(page, mapping, index)
             if attached:
-                # A fault may have mapped it again before it could be locked; nobody maps it once it is detached.
-                if await page.mapcount.load():
-                    await unmap_mapping_page(k, mapping, index)
-                await delete_from_page_cache(page, mapping, index)
-        if attached:
-            await put_page(k, page)
+                await put_page(k, page)
     if size % PAGE_SIZE:
         page = await mapping.slot(keep - 1).load()
         if page is not None:

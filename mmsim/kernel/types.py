@@ -4,13 +4,13 @@ Follows include/linux/mm_types.h and include/linux/fs.h, v3.17.  A handle owns c
 value (a VMA, a PTE) is what a cell holds.  Names are hierarchical and begin with the owner, so that renaming one copy
 of a process to another renames all that is its own.
 
-Not modelled: compound pages, swap, per-CPU LRU caches (nothing here lives long enough to be reclaimed), page tables
-above the last level (never freed while a process runs), struct page of anything but RAM.
+Not modelled: compound pages, swap, page tables above the last level (never freed while a process runs), struct page
+of anything but RAM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from enum import Enum
 from typing import Any
 
@@ -151,17 +151,19 @@ class Vma:
 
 @attrs.frozen
 class Pte:
-    """A present page-table entry."""
+    """A page-table entry: present, or a migration entry."""
 
     page: Page
     write: bool
     dirty: bool = False
     anon: bool = False
     """Whether the page is a private copy, not the file's."""
+    migrating: bool = False
+    """A migration entry: not present, and without a reference, but `write` and `dirty` are kept for its page's heir."""
 
     def allows(self, *, write: bool) -> bool:
         """Whether the CPU may load, or store, through this entry."""
-        return self.write or not write
+        return not self.migrating and (self.write or not write)
 
 
 @attrs.frozen
@@ -205,6 +207,7 @@ class Caller(Enum):
     """Who asked get_user_pages() for a page: what a design that converts callers one by one tells apart."""
 
     DIRECT_IO = "direct I/O"
+    FUSE_DIRECT = "FUSE direct I/O"
     NFS_DIRECT = "NFS direct I/O"
     VMSPLICE = "vmsplice"
     IO_URING = "io_uring"
@@ -224,6 +227,20 @@ class Pin:
     """Whether it was taken without mmap_lock."""
 
 
+class RegisteredBuffer(Handle):
+    """struct io_rsrc_node with its io_mapped_ubuf: `refs` counts the ring's table and the requests under way."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self.address: Cell[int] = self.cell("address", 0)
+        self.pins: Cell[tuple[Pin, ...]] = self.cell("pins", ())
+        self.refs: Cell[int] = self.cell("refs", 0)
+
+    def holds(self, view: Any) -> Iterator[Page]:
+        """The page of every pin."""
+        yield from (pin.page for pin in view[self.pins])
+
+
 @attrs.frozen
 class Request:
     """struct bio: the pinned pages of one I/O.  `data` is what a read brings, None for a write to the device."""
@@ -234,6 +251,8 @@ class Request:
     pins: tuple[Pin, ...]
     data: bytes | None
     process: Process
+    node: RegisteredBuffer | None = None
+    """Whose pins they are, where the I/O has none of its own (BIO_NO_PAGE_REF)."""
 
     @property
     def pages(self) -> tuple[Page, ...]:

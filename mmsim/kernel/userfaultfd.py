@@ -24,6 +24,7 @@ from mmsim.kernel.releases import (
     UFFD_SHMEM,
 )
 from mmsim.kernel.shmem import shmem_add_to_page_cache, write_page
+from mmsim.kernel.swap import lru_cache_add
 from mmsim.kernel.types import (
     VM_MAYWRITE,
     VM_UFFD,
@@ -142,6 +143,7 @@ async def shmem_mcopy_atomic_pte(k: Kernel, vma: Vma, address: int, page: Page) 
             return -EFAULT
         if not await shmem_add_to_page_cache(k, page, mapping, index):
             return -EEXIST
+        await lru_cache_add(k, page)
         error = await install_pte(k, vma, address, cache_pte(k, vma, page))
         if error:
             await delete_from_page_cache(page, mapping, index)

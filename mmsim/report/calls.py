@@ -38,6 +38,9 @@ WRITTEN: Final = {
     "submit_direct_read": ("io_submit", "read"),
     "submit_direct_write": ("io_submit", "write"),
     "wait_for": ("io_getevents",),
+    "register_buffer": ("io_uring_register", "BUFFERS"),
+    "submit_read_fixed": ("io_uring_enter", "READ_FIXED"),
+    "unregister_buffer": ("io_uring_unregister", "BUFFERS"),
     "device_contents": ("device contents",),
     "mem_write": ("pwrite", "/proc/PID/mem"),
     "mem_read": ("pread", "/proc/PID/mem"),
@@ -49,7 +52,7 @@ WRITTEN: Final = {
 }
 """How a call is written where its name is not the verb's own, with what goes first in the brackets."""
 
-UNTOLD: Final = frozenset({"fd", "fd_in", "fd_out", "address", "io", "name"})
+UNTOLD: Final = frozenset({"fd", "fd_in", "fd_out", "address", "io", "name", "buffer"})
 """Parameters that tell a reader nothing: which number a descriptor or an address happens to have."""
 
 
@@ -69,8 +72,9 @@ def call(step: TracedStep) -> Call:
         if frame.function in NAMES and (depth or len(step.frames) == 1 or frame.arguments):
             before = tuple((outer.function, outer.line) for outer in step.frames[:depth])
             return Call(written(frame), (*before, frame.function, repr(frame.arguments)))
+    top = step.frames[0].function
     entry = step.frames[
-        1 if len(step.frames) > 1 and step.context is not Context.TASK else 0
+        1 if len(step.frames) > 1 and (step.context is not Context.TASK or top == "device_interrupts") else 0
     ]  # below the device's loop
     return Call(f"{entry.function}()", (entry.function,))
 

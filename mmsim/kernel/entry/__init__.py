@@ -10,10 +10,22 @@ from mmsim.kernel.entry.direct_io import DirectIoCalls
 from mmsim.kernel.entry.files import FileCalls
 from mmsim.kernel.entry.memory import MemoryCalls
 from mmsim.kernel.entry.other_memory import OtherMemoryCalls
+from mmsim.kernel.entry.page_scan import PageScanCalls
 from mmsim.kernel.entry.pipes import PipeCalls
 from mmsim.kernel.entry.processes import ProcessCalls
 from mmsim.kernel.entry.seals import SealCalls
+from mmsim.kernel.entry.uring import RegisteredBufferCalls
 
 
-class SimSyscalls(FileCalls, MemoryCalls, SealCalls, ProcessCalls, DirectIoCalls, OtherMemoryCalls, PipeCalls):
+class SimSyscalls(
+    FileCalls,
+    MemoryCalls,
+    SealCalls,
+    ProcessCalls,
+    DirectIoCalls,
+    OtherMemoryCalls,
+    PageScanCalls,
+    PipeCalls,
+    RegisteredBufferCalls,
+):
     """`mmsim.syscalls.Syscalls` for one thread of the model."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmsim.kernel.direct_io import io_submit, wait_for_io
+from mmsim.kernel.direct_io import TRANSPORTS, io_submit, wait_for_io
 from mmsim.kernel.entry.descriptors import Descriptors
 from mmsim.syscalls import PAGE_SIZE, Device
 
@@ -16,10 +16,12 @@ class DirectIoCalls(Descriptors):
     """io_submit() and what follows."""
 
     async def submit_direct_read(self, device: Device, address: int, data: bytes) -> Any:
-        return await io_submit(self.k, self._device(device), address, len(data), data)
+        caller = TRANSPORTS[device.transport].caller
+        return await io_submit(self.k, self._device(device), caller, address, len(data), data)
 
     async def submit_direct_write(self, device: Device, address: int, length: int = PAGE_SIZE) -> Any:
-        return await io_submit(self.k, self._device(device), address, length, None)
+        caller = TRANSPORTS[device.transport].caller
+        return await io_submit(self.k, self._device(device), caller, address, length, None)
 
     async def wait_for(self, io: Any) -> int:
         return io if isinstance(io, int) else await wait_for_io(io)

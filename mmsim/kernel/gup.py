@@ -119,7 +119,7 @@ async def get_user_page(k: Kernel, mm: Mm, vma: Vma, address: int, caller: Calle
         unshare = False
         async with mm.page_table_lock:
             pte = await mm.pte(address).load()
-            if pte is not None and (not flags & FOLL_WRITE or await can_follow_write_pte(k, vma, pte, flags)):
+            if pte is not None and await can_follow_pte(k, vma, pte, flags):
                 pin = Pin(pte.page, write, caller)
                 unshare = await gup_must_unshare(k, pin, pte)
                 # Under page_table_lock nobody can take the page away meanwhile.
@@ -135,6 +135,11 @@ async def get_user_page(k: Kernel, mm: Mm, vma: Vma, address: int, caller: Calle
 def after_forced_cow(k: Kernel, flags: int) -> int:
     """faultin_page() made a private copy and left it mapped read-only, so the next look has to be told."""
     return flags | FOLL_COW if k.release.has(FORCED_COW_IS_REMEMBERED) else flags & ~FOLL_WRITE
+
+
+async def can_follow_pte(k: Kernel, vma: Vma, pte: Pte, flags: int) -> bool:
+    """Whether the page behind this PTE may be had; one that is being migrated is waited for, in the fault."""
+    return not pte.migrating and (not flags & FOLL_WRITE or await can_follow_write_pte(k, vma, pte, flags))
 
 
 async def can_follow_write_pte(k: Kernel, vma: Vma, pte: Pte, flags: int) -> bool:

@@ -36,6 +36,7 @@ class BufOps(Enum):
     """struct pipe_buf_operations: where a buffer's page comes from."""
 
     ANON = "anon_pipe_buf_ops"
+    TEED = "anon_pipe_buf_nomerge_ops"
     PAGE_CACHE = "page_cache_pipe_buf_ops"
     USER = "user_page_pipe_buf_ops"
 
@@ -224,20 +225,24 @@ async def pipe_write(k: Kernel, file: PipeFile, data: bytes) -> int:
     pipe = file.pipe
     if not data:
         return 0
-    async with pipe.mutex:
-        if not (await pipe.ring.load()).readers:
-            return -EPIPE
-        written = await merge(k, pipe, data)
+    await pipe.mutex.acquire()
+    if not (await pipe.ring.load()).readers:
+        await pipe.mutex.release()
+        return -EPIPE
+    written = await merge(k, pipe, data)
     while written < len(data):
-        error = await lock_for_writing(pipe)
-        if error:
-            return written or error
+        ring = await pipe.ring.load()
+        if ring.full or not ring.readers:
+            await pipe.mutex.release()
+            error = await lock_for_writing(pipe)
+            if error:
+                return written or error
         chunk = data[written : written + PAGE_SIZE]
         page = await alloc_page(k)
         await write_page(k, page, 0, chunk)
         await push(pipe, PipeBuffer(page, 0, len(chunk), frozenset({CAN_MERGE}), BufOps.ANON))
-        await pipe.mutex.release()
         written += len(chunk)
+    await pipe.mutex.release()
     return written
 
 

@@ -1,15 +1,16 @@
 """Moving references to pages instead of bytes: splice, tee, vmsplice, sendfile.
 
 Follows fs/splice.c (do_splice, iter_file_splice_write, splice_from_pipe, do_tee, link_pipe, vmsplice_to_pipe) and
-lib/iov_iter.c (copy_page_to_iter_pipe), v4.9 to v6.4, with pipe->mutex held while the pipe is filled; before v4.9 the
-references were taken first, and which of the two comes first nobody can tell who looks at pages.
+lib/iov_iter.c (copy_page_to_iter_pipe), v4.9 to v6.4: a slot is waited for, and only then is the page referred to.
 
 A page that is spliced from a file stays the file's: what is written to the file afterwards is read from the pipe.  The
 reference is one to read (`PipeBuffer.may_write`); nothing but the consumer's own discipline enforces that.
 
 Not modelled: splicing from pipe to pipe and vmsplice() from a pipe, which move or copy what tee() and read() do too;
 stealing of pages (SPLICE_F_MOVE), which no file system does any more; ZERO_PAGE for a hole, a page of zeros of its own
-serves; two adjacent parts of one page that share a slot; that a splice to a file copies under the file's i_mutex.
+serves; two adjacent parts of one page that share a slot; that a splice to a file copies under the file's i_mutex; that
+before v4.9 whoever waited for a slot held the page already, which can only refuse a seal more often; that up to v5.0 a
+page that was teed stayed open to appending from both pipes.
 """
 
 from __future__ import annotations
@@ -167,10 +168,10 @@ async def do_sendfile(k: Kernel, target: File, source: File, offset: int | None,
 
 async def do_tee(source: File, target: File, length: int) -> int:
     """tee(): refer to what is in one pipe from another as well: the bytes; waits for some, and for space."""
-    if not isinstance(source, PipeFile) or not isinstance(target, PipeFile) or source.pipe is target.pipe:
-        return -EINVAL
     if not source.readable or not target.writable:
         return -EBADF
+    if not isinstance(source, PipeFile) or not isinstance(target, PipeFile) or source.pipe is target.pipe:
+        return -EINVAL
     if not length:
         return 0
     await source.pipe.ring.wait_until(readable)
@@ -196,7 +197,7 @@ async def link_pipe(source: Pipe, target: Pipe, length: int) -> int:
             count = min(buffer.length, length - done)
             # Neither a gift nor open to merging: two pipes refer to it now.  Nor a pin: this reference is the pipe's.
             flags = buffer.flags - {GIFT, CAN_MERGE}
-            ops = BufOps.PAGE_CACHE if buffer.may_write else buffer.ops
+            ops = BufOps.TEED if buffer.may_write else buffer.ops
             await push(target, attrs.evolve(buffer, length=count, flags=flags, ops=ops, pin=None))
             done += count
     return done
@@ -211,8 +212,11 @@ async def vmsplice_to_pipe(k: Kernel, target: File, address: int, length: int, f
     """vmsplice(): refer to the caller's own pages from a pipe.  FOLL_GET for reading, to this day."""
     if flags & ~SPLICE_F_GIFT:
         return -EINVAL
-    if not isinstance(target, PipeFile) or not target.writable:
+    if not isinstance(target, PipeFile):
         return -EBADF
+    if not target.writable:
+        msg = "vmsplice() from a pipe is not modelled: it copies as read() does"
+        raise KernelBug(msg)
     if not length:
         return 0
     pipe = target.pipe

@@ -18,6 +18,7 @@ from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.shmem import shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
 from mmsim.kernel.types import VM_READ, VM_WRITE, Kernel, Mm, Page, Pte, TlbEntry, Vma
+from mmsim.kernel.udmabuf import udmabuf_vm_fault
 from mmsim.syscalls import PAGE_SIZE, SIGBUS, SIGSEGV
 
 
@@ -34,7 +35,7 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
         if write and not pte.write:
             await do_wp_page(k, mm, vma, address, pte)
         return None
-    page = await shmem_fault(k, vma.file.inode, vma.index(address))
+    page = await vma_fault(k, vma, vma.index(address))
     if page is None:
         return SIGBUS
     if write and not vma.shared:
@@ -48,6 +49,14 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
     # Unlocked only now: truncation, which needs the lock, must find the page either unmapped or in the page table.
     await page.lock.release()
     return None
+
+
+async def vma_fault(k: Kernel, vma: Vma, index: int) -> Page | None:
+    """vma->vm_ops->fault: the page, locked and with a reference; None beyond the end."""
+    inode = vma.file.inode
+    if inode.sb.kind == "dma-buf":
+        return await udmabuf_vm_fault(inode, index)
+    return await shmem_fault(k, inode, index)
 
 
 async def do_set_pte(k: Kernel, mm: Mm, address: int, pte: Pte) -> None:

@@ -1,11 +1,12 @@
 """Taking pages out of a page table.
 
-Follows mm/memory.c (zap_pte_range) and mm/rmap.c (page_remove_rmap), v3.17.
+Follows mm/memory.c (zap_pte_range) and mm/rmap.c (page_remove_rmap), v3.17, and v3.14 for when it flushed.
 Not modelled: batches (mmu_gather holds any number of pages), because a batch that fills up only flushes earlier.
 """
 
 from __future__ import annotations
 
+from mmsim.kernel.releases import UNMAP_FLUSHES_LATE
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.types import PG_DIRTY, Kernel, Mm, Page, Pte, Vma
 
@@ -33,6 +34,8 @@ async def zap_pte_range(k: Kernel, mm: Mm, vma: Vma) -> tuple[tuple[Page, ...], 
                 continue
             pages.append(old.page)
             (dirty if old.dirty and vma.shared else stale).append(address)
+        if k.release.has(UNMAP_FLUSHES_LATE):
+            return tuple(pages), tuple(dirty + stale)
         # A dirty shared entry lets its CPU store without asking again, so it is flushed before anybody can see the
         # cleared PTE unlocked: a later flush would let a store land in a page already written back, freed or sealed.
         await flush_tlb(k, mm, tuple(dirty))

@@ -19,7 +19,7 @@ from mmsim.cells import Cell, Handle, Mutex, Named, RwSem, SpinLock, World
 from mmsim.steps import KernelBug
 from mmsim.syscalls import O_RDONLY, O_RDWR, O_WRONLY, PAGE_SIZE
 
-VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE = 0x1, 0x2, 0x8, 0x20
+VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE, VM_DONTCOPY = 0x1, 0x2, 0x8, 0x20, 0x20000
 PG_DIRTY = "dirty"
 POISON = b"\xaa free page \xaa"
 """What every word of a free page holds, as page_poisoning=on does; whoever touches it uses a freed page."""
@@ -32,6 +32,7 @@ class Page(Handle):
         super().__init__(world, name)
         self.refcount: Cell[int] = self.cell("_refcount", 0)
         self.mapcount: Cell[int] = self.cell("_mapcount", 0)
+        self.pincount: Cell[int] = self.cell("_pincount", 0)
         self.flags: Cell[frozenset[str]] = self.cell("flags", frozenset())
         self.mapping: Cell[AddressSpace | None] = self.cell("mapping", None)
         self.index: Cell[int] = self.cell("index", 0)
@@ -123,6 +124,11 @@ class Vma:
         """Whether stores go to the file."""
         return bool(self.flags & VM_SHARED)
 
+    @property
+    def cow(self) -> bool:
+        """is_cow_mapping(): private, and it may be written, whether or not it is at the moment."""
+        return self.flags & (VM_SHARED | VM_MAYWRITE) == VM_MAYWRITE
+
 
 @attrs.frozen
 class Pte:
@@ -133,10 +139,12 @@ class Pte:
     dirty: bool = False
     anon: bool = False
     """Whether the page is a private copy, not the file's."""
+    none: bool = False
+    """pte_protnone(): mapped, with its reference, but the CPU faults on every access."""
 
     def allows(self, *, write: bool) -> bool:
         """Whether the CPU may load, or store, through this entry."""
-        return self.write or not write
+        return not self.none and (self.write or not write)
 
 
 @attrs.frozen
@@ -158,6 +166,7 @@ class Mm(Handle):
         self.mmap_lock = world.lock(RwSem, f"{name}.mmap_lock")
         self.page_table_lock = world.lock(SpinLock, f"{name}.page_table_lock")
         self.mmap: Cell[tuple[Vma, ...]] = self.cell("mmap", ())
+        self.write_protect_seq: Cell[int] = self.cell("write_protect_seq", 0)
 
     def pte(self, address: int) -> Cell[Pte | None]:
         """The page-table entry of the page at `address`."""

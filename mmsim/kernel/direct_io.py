@@ -10,7 +10,7 @@ writeback; errors of the device.
 from __future__ import annotations
 
 from mmsim.kernel.filemap import read_page
-from mmsim.kernel.gup import get_user_pages_fast
+from mmsim.kernel.gup import get_user_pages_fast, unpin_page
 from mmsim.kernel.types import PG_DIRTY, BlockDevice, Caller, Io, Kernel, Page, Request, patched
 from mmsim.syscalls import EINVAL, PAGE_SIZE
 
@@ -72,7 +72,7 @@ async def bio_endio(k: Kernel, device: BlockDevice, request: Request) -> None:
     for pin in request.pins:
         if pin.write:
             await pin.page.flags.test_and_set(PG_DIRTY)
-        await k.strategy.unpin(k, pin)
+        await unpin_page(k, pin)
     length = len(request.data) if request.data is not None else len(request.pages) * PAGE_SIZE
     await request.process.reqs_active.dec()
     await request.io.result.store(length)

@@ -6,12 +6,18 @@ which holds back the flush, and not on a second look).
 
 Every reference taken is a `Pin`, which its holder gives back as it is: what a design must know of it, it knows.
 
+Where a release pins with FOLL_PIN, a private page shows that in `_pincount`, for fork() to see.  Linux adds 1024 to the
+reference count of a small page instead; a count of its own says the same without false alarms, and leaves the
+reference count to the designs.  It is raised before the reference is taken and lowered before that is given back, so
+whoever finds it 0 either comes before the pin or after the last write through it.
+
 Not modelled: FOLL_FORCE, huge pages, the page-table walk above the PTE.
 """
 
 from __future__ import annotations
 
 from mmsim.kernel.memory import find_vma, handle_mm_fault
+from mmsim.kernel.releases import DIRECT_IO_PINS, FORK_HOLDS_OFF_GUP_FAST
 from mmsim.kernel.types import VM_READ, VM_WRITE, Caller, Kernel, Mm, Pin
 from mmsim.syscalls import EFAULT, PAGE_SIZE
 
@@ -22,15 +28,38 @@ async def gup_fast_pte(k: Kernel, mm: Mm, address: int, caller: Caller, *, write
     pte = await slot.load()
     if pte is None or not pte.allows(write=write):
         return None
-    pin = Pin(pte.page, write, caller, fast=True)
-    if not await k.strategy.pin(k, pin):
+    pin = Pin(pte.page, write, caller, fast=True, counted=pins_are_counted(k, caller) and pte.anon)
+    if not await try_grab_page(k, pin):
         return None
     # The reference is raised before this second look, so either munmap() sees the reference or we see its work.
     now = await slot.load()
     if now is None or now.page is not pin.page or not now.allows(write=write):
-        await k.strategy.unpin(k, pin)
+        await unpin_page(k, pin)
         return None
     return pin
+
+
+def pins_are_counted(k: Kernel, caller: Caller) -> bool:
+    """Whether this caller says FOLL_PIN."""
+    return caller is Caller.DIRECT_IO and k.release.has(DIRECT_IO_PINS)
+
+
+async def try_grab_page(k: Kernel, pin: Pin) -> bool:
+    """try_grab_page(): take the reference, as the strategy does."""
+    if pin.counted:
+        await pin.page.pincount.inc()
+    if await k.strategy.pin(k, pin):
+        return True
+    if pin.counted:
+        await pin.page.pincount.dec()
+    return False
+
+
+async def unpin_page(k: Kernel, pin: Pin) -> None:
+    """unpin_user_page(): give it back; may run in an interrupt."""
+    if pin.counted:
+        await pin.page.pincount.dec()
+    await k.strategy.unpin(k, pin)
 
 
 async def get_user_pages(
@@ -59,20 +88,15 @@ async def follow_page_pte(k: Kernel, mm: Mm, address: int, caller: Caller, *, wr
         pte = await mm.pte(address).load()
         if pte is None or not pte.allows(write=write):
             return None
-        pin = Pin(pte.page, write, caller)
-        return pin if await k.strategy.pin(k, pin) else None
+        pin = Pin(pte.page, write, caller, counted=pins_are_counted(k, caller) and pte.anon)
+        return pin if await try_grab_page(k, pin) else None
 
 
 async def get_user_pages_fast(
     k: Kernel, address: int, count: int, caller: Caller, *, write: bool
 ) -> tuple[Pin, ...] | int:
     """Pin as many pages as the lock-less walk gets, the rest through the VMAs.  -EFAULT, with nothing left pinned."""
-    pins: tuple[Pin, ...] = ()
-    while len(pins) < count:
-        pin = await gup_fast_pte(k, k.mm, address + len(pins) * PAGE_SIZE, caller, write=write)
-        if pin is None:
-            break
-        pins = (*pins, pin)
+    pins = await lockless_pages_from_mm(k, address, count, caller, write=write)
     missing = count - len(pins)
     if missing:
         rest = await get_user_pages(k, k.mm, address + len(pins) * PAGE_SIZE, missing, caller, write=write)
@@ -83,7 +107,31 @@ async def get_user_pages_fast(
     return pins
 
 
+async def lockless_pages_from_mm(
+    k: Kernel, address: int, count: int, caller: Caller, *, write: bool
+) -> tuple[Pin, ...]:
+    """As many pages, from the first on, as can be pinned without mmap_lock: none where a fork() ran meanwhile.
+
+    fork() looks whether a page is pinned and makes it read-only after that; a pin that came in between, and a second
+    look at the PTE that was still early enough, would leave the device a page that is no longer ours alone.
+    """
+    guarded = pins_are_counted(k, caller) and k.release.has(FORK_HOLDS_OFF_GUP_FAST)
+    seq = await k.mm.write_protect_seq.load() if guarded else 0
+    if seq % 2:
+        return ()
+    pins: tuple[Pin, ...] = ()
+    while len(pins) < count:
+        pin = await gup_fast_pte(k, k.mm, address + len(pins) * PAGE_SIZE, caller, write=write)
+        if pin is None:
+            break
+        pins = (*pins, pin)
+    if pins and guarded and await k.mm.write_protect_seq.load() != seq:
+        await unpin_pages(k, pins)
+        return ()
+    return pins
+
+
 async def unpin_pages(k: Kernel, pins: tuple[Pin, ...]) -> None:
     """Give every pin back."""
     for pin in pins:
-        await k.strategy.unpin(k, pin)
+        await unpin_page(k, pin)

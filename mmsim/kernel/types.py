@@ -19,7 +19,7 @@ from mmsim.cells import Cell, Handle, Mutex, Named, RwSem, SpinLock, World
 from mmsim.steps import KernelBug
 from mmsim.syscalls import O_RDONLY, O_RDWR, O_WRONLY, PAGE_SIZE
 
-VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE, VM_DONTCOPY = 0x1, 0x2, 0x8, 0x20, 0x20000
+VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE = 0x1, 0x2, 0x8, 0x20
 PG_DIRTY = "dirty"
 POISON = b"\xaa free page \xaa"
 """What every word of a free page holds, as page_poisoning=on does; whoever touches it uses a freed page."""
@@ -194,6 +194,7 @@ class Caller(Enum):
     IO_URING = "io_uring"
     PROCESS_VM = "process_vm_writev"
     PTRACE = "ptrace"
+    RDMA = "RDMA"
 
 
 @attrs.frozen
@@ -206,6 +207,8 @@ class Pin:
     caller: Caller
     fast: bool = False
     """Whether it was taken without mmap_lock."""
+    counted: bool = False
+    """Whether it is one of a private page's `_pincount`."""
 
 
 @attrs.frozen

@@ -1,7 +1,8 @@
 """Asynchronous direct I/O: pin, submit, be written to or read from at any later time, complete.
 
 Follows fs/direct-io.c, fs/aio.c (io_submit, io_getevents) and block/bio.c (bio_set_pages_dirty, bio_check_pages_dirty),
-v3.17.  A device is a thread of its own in hardirq context that may stay silent for ever, between any two steps.
+v3.17; a transport named `rdma` registers memory as drivers/infiniband/core/umem.c does and is the same in all that can
+be seen here but in who pins.  A device is a thread of its own in hardirq context that may stay silent for ever, between any two steps.
 
 Not modelled: the deferral of dirtying to a worker where writeback cleaned a page meanwhile, because a memfd has no
 writeback; errors of the device.
@@ -30,12 +31,19 @@ def waiting(queue: tuple[Request, ...]) -> bool:
     return bool(queue)
 
 
-async def io_submit(k: Kernel, device: BlockDevice, address: int, length: int, data: bytes | None) -> Io | int:
+CALLER_OF_TRANSPORT = {"rdma": Caller.RDMA}
+"""Whose call of get_user_pages_fast() a transport's is, where it is not the block layer's."""
+
+
+async def io_submit(
+    k: Kernel, device: BlockDevice, address: int, length: int, data: bytes | None, transport: str = "block"
+) -> Io | int:
     """Pin the buffer and queue the I/O: its handle at once, or an errno.  `data` is what a read will bring."""
     if address % PAGE_SIZE or length <= 0:
         return -EINVAL
     # A read from the device writes memory, so it needs pages that may be written.
-    pins = await get_user_pages_fast(k, address, -(-length // PAGE_SIZE), Caller.DIRECT_IO, write=data is not None)
+    caller = CALLER_OF_TRANSPORT.get(transport, Caller.DIRECT_IO)
+    pins = await get_user_pages_fast(k, address, -(-length // PAGE_SIZE), caller, write=data is not None)
     if isinstance(pins, int):
         return pins
     number = await k.next_io.add_return(1) - 1

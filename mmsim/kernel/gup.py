@@ -17,9 +17,11 @@ Not modelled: FOLL_FORCE, huge pages, the page-table walk above the PTE.
 from __future__ import annotations
 
 from mmsim.kernel.memory import find_vma, handle_mm_fault
-from mmsim.kernel.releases import DIRECT_IO_PINS, FORK_HOLDS_OFF_GUP_FAST
+from mmsim.kernel.releases import DIRECT_IO_PINS, FORK_HOLDS_OFF_GUP_FAST, RDMA_PINS
 from mmsim.kernel.types import VM_READ, VM_WRITE, Caller, Kernel, Mm, Pin
 from mmsim.syscalls import EFAULT, PAGE_SIZE
+
+FOLL_PIN_SINCE = {Caller.DIRECT_IO: DIRECT_IO_PINS, Caller.RDMA: RDMA_PINS}
 
 
 async def gup_fast_pte(k: Kernel, mm: Mm, address: int, caller: Caller, *, write: bool) -> Pin | None:
@@ -41,7 +43,7 @@ async def gup_fast_pte(k: Kernel, mm: Mm, address: int, caller: Caller, *, write
 
 def pins_are_counted(k: Kernel, caller: Caller) -> bool:
     """Whether this caller says FOLL_PIN."""
-    return caller is Caller.DIRECT_IO and k.release.has(DIRECT_IO_PINS)
+    return caller in FOLL_PIN_SINCE and k.release.has(FOLL_PIN_SINCE[caller])
 
 
 async def try_grab_page(k: Kernel, pin: Pin) -> bool:

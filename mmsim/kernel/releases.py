@@ -83,6 +83,7 @@ UDMABUF_CHECKS_UNLOCKED = change(
 )
 UDMABUF_HEEDS_FUTURE_WRITE = change("UDMABUF_CREATE refuses F_SEAL_FUTURE_WRITE as well", "v6.12.7..")
 DIRECT_IO_PINS = change("direct I/O takes its pages with FOLL_PIN, not with FOLL_GET", "v6.5..")
+RDMA_PINS = change("RDMA takes its pages with FOLL_PIN", "v5.7..")
 FORK_COPIES_PINNED = change("fork() copies a private page at once where it is pinned with FOLL_PIN", "v5.9..")
 FORK_HOLDS_OFF_GUP_FAST = change("get_user_pages_fast() gives its pin back where fork() ran meanwhile", "v5.11..")
 WRITES_BY_FOLIO = change(

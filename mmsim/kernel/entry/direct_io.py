@@ -16,10 +16,10 @@ class DirectIoCalls(Descriptors):
     """io_submit() and what follows."""
 
     async def submit_direct_read(self, device: Device, address: int, data: bytes) -> Any:
-        return await io_submit(self.k, self._device(device), address, len(data), data)
+        return await io_submit(self.k, self._device(device), address, len(data), data, device.transport)
 
     async def submit_direct_write(self, device: Device, address: int, length: int = PAGE_SIZE) -> Any:
-        return await io_submit(self.k, self._device(device), address, length, None)
+        return await io_submit(self.k, self._device(device), address, length, None, device.transport)
 
     async def wait_for(self, io: Any) -> int:
         return io if isinstance(io, int) else await wait_for_io(io)

@@ -2,7 +2,8 @@
 
 Follows fs/direct-io.c, fs/aio.c (io_submit, io_getevents) and block/bio.c (bio_set_pages_dirty, bio_check_pages_dirty),
 v3.17; a transport named `rdma` registers memory as drivers/infiniband/core/umem.c does and is the same in all that can
-be seen here but in who pins.  A device is a thread of its own in hardirq context that may stay silent for ever, between any two steps.
+be seen here but in who pins.  A device is a thread of its own in hardirq context that may stay silent for ever, between
+any two steps.
 
 Not modelled: the deferral of dirtying to a worker where writeback cleaned a page meanwhile, because a memfd has no
 writeback; errors of the device.

@@ -50,6 +50,9 @@ async def copy_pte_range(k: Kernel, mm: Mm, vma: Vma) -> tuple[int, ...]:
             pte = await parent.pte(address).load()
             if pte is None:
                 continue
+            if pte.special:
+                await mm.pte(address).store(pte)
+                continue
             if pte.anon and k.release.has(FORK_COPIES_PINNED) and await pte.page.pincount.load():
                 copy = await copy_page(k, pte.page)
                 await copy.mapcount.inc()

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from mmsim.kernel.memory import find_vma, handle_mm_fault
 from mmsim.kernel.releases import DIRECT_IO_PINS, FORK_HOLDS_OFF_GUP_FAST, RDMA_PINS
-from mmsim.kernel.types import VM_READ, VM_WRITE, Caller, Kernel, Mm, Pin
+from mmsim.kernel.types import VM_PFNMAP, VM_READ, VM_WRITE, Caller, Kernel, Mm, Pin
 from mmsim.syscalls import EFAULT, PAGE_SIZE
 
 FOLL_PIN_SINCE = {Caller.DIRECT_IO: DIRECT_IO_PINS, Caller.RDMA: RDMA_PINS}
@@ -28,7 +28,7 @@ async def gup_fast_pte(k: Kernel, mm: Mm, address: int, caller: Caller, *, write
     """Pin one page without mmap_lock, or give up."""
     slot = mm.pte(address)
     pte = await slot.load()
-    if pte is None or not pte.allows(write=write):
+    if pte is None or pte.special or not pte.allows(write=write):
         return None
     pin = Pin(pte.page, write, caller, fast=True, counted=pins_are_counted(k, caller) and pte.anon)
     if not await try_grab_page(k, pin):
@@ -74,7 +74,8 @@ async def get_user_pages(
         while len(pins) < count:
             at = address + len(pins) * PAGE_SIZE
             vma = find_vma(vmas, at)
-            allowed = vma is not None and bool(vma.flags & (VM_WRITE if write else VM_READ))
+            wanted = VM_WRITE if write else VM_READ
+            allowed = vma is not None and vma.flags & (wanted | VM_PFNMAP) == wanted
             pin = await follow_page_pte(k, mm, at, caller, write=write) if allowed else None
             if pin is not None:
                 pins.append(pin)
@@ -88,7 +89,7 @@ async def follow_page_pte(k: Kernel, mm: Mm, address: int, caller: Caller, *, wr
     """Pin the page that the PTE shows; under page_table_lock nobody can take it away meanwhile."""
     async with mm.page_table_lock:
         pte = await mm.pte(address).load()
-        if pte is None or not pte.allows(write=write):
+        if pte is None or pte.special or not pte.allows(write=write):
             return None
         pin = Pin(pte.page, write, caller, counted=pins_are_counted(k, caller) and pte.anon)
         return pin if await try_grab_page(k, pin) else None

@@ -15,6 +15,7 @@ import attrs
 
 from mmsim.kernel.filemap import read_page
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
+from mmsim.kernel.releases import UDMABUF_MAPS_PFNS
 from mmsim.kernel.shmem import shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
 from mmsim.kernel.types import VM_READ, VM_WRITE, Kernel, Mm, Page, Pte, TlbEntry, Vma
@@ -35,6 +36,8 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
         if write and not pte.write:
             await do_wp_page(k, mm, vma, address, pte)
         return None
+    if vma.file.inode.sb.kind == "dma-buf" and k.release.has(UDMABUF_MAPS_PFNS):
+        return await vmf_insert_pfn(mm, vma, address, write=write)
     page = await vma_fault(k, vma, vma.index(address))
     if page is None:
         return SIGBUS
@@ -57,6 +60,17 @@ async def vma_fault(k: Kernel, vma: Vma, index: int) -> Page | None:
     if inode.sb.kind == "dma-buf":
         return await udmabuf_vm_fault(inode, index)
     return await shmem_fault(k, inode, index)
+
+
+async def vmf_insert_pfn(mm: Mm, vma: Vma, address: int, *, write: bool) -> signal.Signals | None:
+    """Map a page of a dma-buf, which keeps its own reference to it as long as it is mapped."""
+    page = await vma.file.inode.mapping.slot(vma.index(address)).load()
+    if page is None:
+        return SIGBUS
+    pte = Pte(page, write=bool(vma.flags & VM_WRITE), dirty=write, special=True)
+    async with mm.page_table_lock:
+        await mm.pte(address).cmpxchg(None, pte)
+    return None
 
 
 async def do_set_pte(k: Kernel, mm: Mm, address: int, pte: Pte) -> None:

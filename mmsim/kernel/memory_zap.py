@@ -12,9 +12,9 @@ from mmsim.kernel.types import PG_DIRTY, Kernel, Mm, Page, Pte, Vma
 
 
 async def zap_page(mm: Mm, address: int) -> Pte | None:
-    """Clear one PTE and the page's map count; the caller holds page_table_lock and now owns the reference."""
+    """Clear one PTE and the page's map count; the caller holds page_table_lock and now owns the reference, if any."""
     old = await mm.pte(address).exchange(None)
-    if old is not None:
+    if old is not None and not old.special:
         if old.dirty and not old.anon:
             await old.page.flags.test_and_set(PG_DIRTY)
         # The map count falls before the reference does: refcount >= mapcount is what the check for pins relies on.
@@ -32,7 +32,8 @@ async def zap_pte_range(k: Kernel, mm: Mm, vma: Vma) -> tuple[tuple[Page, ...], 
             old = await zap_page(mm, address)
             if old is None:
                 continue
-            pages.append(old.page)
+            if not old.special:
+                pages.append(old.page)
             (dirty if old.dirty and vma.shared else stale).append(address)
         if k.release.has(UNMAP_FLUSHES_LATE):
             return tuple(pages), tuple(dirty + stale)

@@ -31,11 +31,13 @@ from mmsim.kernel.releases import (
     HUGETLB_MAPS_FUTURE_WRITE,
     REFUSED_BEFORE_UNMAPPING,
     SEALED_MAPS_READ_ONLY,
+    UDMABUF_MAPS_PFNS,
 )
 from mmsim.kernel.strategy import counted
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.types import (
     VM_MAYWRITE,
+    VM_PFNMAP,
     VM_READ,
     VM_SHARED,
     VM_WRITE,
@@ -150,6 +152,10 @@ async def do_mmap(k: Kernel, file: File, prot: int, flags: int, length: int, off
         return -EINVAL
     vm_flags = VM_MAYWRITE | vm_access_flags(prot) | (VM_SHARED if flags & MAP_SHARED else 0)
     mm, inode, size = k.mm, file.inode, page_align(length)
+    if inode.sb.kind == "dma-buf":
+        if not vm_flags & VM_SHARED:
+            return -EINVAL
+        vm_flags |= VM_PFNMAP if k.release.has(UDMABUF_MAPS_PFNS) else 0
     async with mm.mmap_lock:
         if k.release.has(REFUSED_BEFORE_UNMAPPING):
             vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)

@@ -19,7 +19,7 @@ from mmsim.cells import Cell, Handle, Mutex, Named, RwSem, SpinLock, World
 from mmsim.steps import KernelBug
 from mmsim.syscalls import O_RDONLY, O_RDWR, O_WRONLY, PAGE_SIZE
 
-VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE = 0x1, 0x2, 0x8, 0x20
+VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE, VM_PFNMAP = 0x1, 0x2, 0x8, 0x20, 0x400
 PG_DIRTY = "dirty"
 POISON = b"\xaa free page \xaa"
 """What every word of a free page holds, as page_poisoning=on does; whoever touches it uses a freed page."""
@@ -141,6 +141,8 @@ class Pte:
     """Whether the page is a private copy, not the file's."""
     none: bool = False
     """pte_protnone(): mapped, with its reference, but the CPU faults on every access."""
+    special: bool = False
+    """pte_special(): a page frame number, with neither a reference nor a map count; get_user_pages() passes it by."""
 
     def allows(self, *, write: bool) -> bool:
         """Whether the CPU may load, or store, through this entry."""

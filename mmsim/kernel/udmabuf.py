@@ -4,13 +4,15 @@ Follows drivers/dma-buf/udmabuf.c (udmabuf_create, udmabuf_vm_fault), v4.20 and 
 each page and has an inode of its own, so mapping it writable counts in its own i_mmap_writable and not in the memfd's:
 who seals the memfd can learn of it by the references alone.
 
+Up to v6.10 a mapping of it raises reference and map count of the page like any other, so a fault while the sealer
+samples the two can hide the dma-buf's own reference; from v6.11 on it maps page frame numbers, which raise neither.
+
 Up to v6.12.6 the seals are looked at first and the pages taken later, with no lock around both, and F_SEAL_WRITE that
 came in between saw neither a mapping nor a reference.
 
 Not modelled: read(2), write(2) and the device's own access, because a mapping is enough to write; the release of the
 pages when the last user of the dma-buf is gone (struct file's own reference count is not modelled), so a memfd stays
-refused to F_SEAL_WRITE once it has one; UDMABUF_CREATE_LIST; mapping by page frame number since v6.12, which raises
-neither count of the page and so leaves as many references to be seen as the map count and its reference do here.
+refused to F_SEAL_WRITE once it has one; UDMABUF_CREATE_LIST.
 """
 
 from __future__ import annotations

@@ -55,23 +55,21 @@ async def move_vma(k: Kernel, mm: Mm, vma: Vma, start: int, old_size: int, new_s
     copy = attrs.evolve(vma, start=to, end=to + new_size, pgoff=vma.index(start))
     await mm.mmap.store(tuple(sorted((*vmas, copy), key=start_of)))
     await vma_link_file(k, mm, copy)
-    async with vma.file.inode.mapping.i_mmap_mutex:
-        await move_page_tables(k, mm, start, to, old_size)
+    await move_page_tables(k, mm, vma, start, to, old_size)
     await unmap_range(k, mm, start, start + old_size)
     return to
 
 
-async def move_page_tables(k: Kernel, mm: Mm, start: int, to: int, size: int) -> None:
+async def move_page_tables(k: Kernel, mm: Mm, vma: Vma, start: int, to: int, size: int) -> None:
     """Move the PTEs with their references, and make every CPU forget the old address."""
     moved: list[int] = []
-    async with mm.page_table_lock:
+    late = k.release.has(MREMAP_FLUSHES_LATE)
+    async with vma.file.inode.mapping.i_mmap_mutex, mm.page_table_lock:
         for at in range(0, size, PAGE_SIZE):
             pte = await mm.pte(start + at).exchange(None)
             if pte is not None:
                 await mm.pte(to + at).store(pte)
                 moved.append(start + at)
-        # Before the lock is dropped: whoever takes the page away from the new address flushes that address only.
-        if not k.release.has(MREMAP_FLUSHES_LATE):
-            await flush_tlb(k, mm, tuple(moved))
-    if k.release.has(MREMAP_FLUSHES_LATE):
-        await flush_tlb(k, mm, tuple(moved))
+        # Before the locks are dropped: whoever takes the page away from the new address flushes that address only.
+        await flush_tlb(k, mm, () if late else tuple(moved))
+    await flush_tlb(k, mm, tuple(moved) if late else ())

@@ -15,7 +15,6 @@ import attrs
 
 from mmsim.scenario import Scenario
 from mmsim.syscalls import (
-    EBUSY,
     F_SEAL_WRITE,
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,
@@ -78,16 +77,12 @@ def sealed_with_the_hole(puncher: int, sealer: Seen) -> bool:
     return puncher == 0 and sealer.sealed == 0
 
 
-def seal_refused(sealer: Seen) -> bool:
-    return sealer.sealed == -EBUSY
-
-
 scenario = Scenario(
     question="other seals",
     setup=setup,
     threads=(puncher, sealer),
     devices=(SLOW,),
     always=(sealed_content_never_changes, the_hole_stays_empty),
-    sometimes=(sealed_with_the_hole, seal_refused),
+    sometimes=(sealed_with_the_hole,),
     expect={"sealing_v2": VIOLATED, "wait_for_pins": HOLDS, "delayed_unmap": HOLDS},
 )

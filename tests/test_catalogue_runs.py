@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from mmsim import catalogue, machine
-from mmsim.kernel.releases import V3_17
+from mmsim.kernel.releases import release_named
 from mmsim.scenario import Scenario
 from mmsim.steps import Alternatives, KernelBug, Step
 from mmsim.strategies import STRATEGIES
@@ -143,7 +143,7 @@ def judge(judged: Any, ended: Run) -> bool | None:
 def runs(name: str, strategy: str, seeds: range = SEEDS) -> tuple[Scenario, Iterator[Run]]:
     """The scenario, and its runs one by one."""
     scenario = catalogue.find(name).scenario
-    booted = machine.boot(scenario, KNOWN[strategy], V3_17)
+    booted = machine.boot(scenario, KNOWN[strategy], release_named(scenario.release))
     return scenario, (run(booted, seed) for seed in seeds)
 
 
@@ -178,7 +178,8 @@ def test_every_witness_is_seen(name: str, strategy: str) -> None:
 
 @pytest.mark.parametrize(("name", "strategy"), EXPECTED)
 def test_a_thread_that_runs_again_does_the_same(name: str, strategy: str) -> None:
-    booted = machine.boot(catalogue.find(name).scenario, KNOWN[strategy], V3_17)
+    scenario = catalogue.find(name).scenario
+    booted = machine.boot(scenario, KNOWN[strategy], release_named(scenario.release))
     for seed in (0, 1):
         one, two = run(booted, seed), run(booted, seed)
         assert (one.outcomes, one.steps) == (two.outcomes, two.steps)

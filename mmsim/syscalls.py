@@ -23,6 +23,12 @@ PROT_READ: Final = 1
 PROT_WRITE: Final = 2
 MAP_SHARED: Final = 1
 MAP_PRIVATE: Final = 2
+MAP_FIXED: Final = 0x10
+MREMAP_MAYMOVE: Final = 1
+
+FALLOC_FL_KEEP_SIZE: Final = 1
+FALLOC_FL_PUNCH_HOLE: Final = 2
+FALLOC_FL_ZERO_RANGE: Final = 0x10
 
 MADV_DONTNEED: Final = 4
 
@@ -59,6 +65,7 @@ EAGAIN: Final = errno.EAGAIN
 ENOENT: Final = errno.ENOENT
 ENOSYS: Final = errno.ENOSYS
 ENXIO: Final = errno.ENXIO
+EBADFD: Final = errno.EBADFD
 EIO: Final = errno.EIO
 EEXIST: Final = errno.EEXIST
 ENOMEM: Final = errno.ENOMEM
@@ -115,7 +122,7 @@ class Syscalls(Protocol):
     # ---- descriptors and files
 
     async def memfd_create(self, name: str, flags: int = 0) -> int:
-        """memfd_create(2): a descriptor.  -EINVAL for unknown flags or a name of more than 249 bytes."""
+        """memfd_create(2): a descriptor.  -EINVAL for flags unknown to the release or a name of more than 249 bytes."""
         ...
 
     async def close(self, fd: int) -> int:
@@ -128,6 +135,14 @@ class Syscalls(Protocol):
 
     async def ftruncate(self, fd: int, length: int) -> int:
         """ftruncate(2).  -EPERM where F_SEAL_SHRINK or F_SEAL_GROW forbids it."""
+        ...
+
+    async def fallocate(self, fd: int, mode: int, offset: int, length: int) -> int:
+        """fallocate(2): 0, -EPERM where a seal forbids it, -EOPNOTSUPP for a mode that memfds do not have."""
+        ...
+
+    async def fchmod(self, fd: int, mode: int) -> int:
+        """fchmod(2).  -EPERM where F_SEAL_EXEC guards an x bit."""
         ...
 
     async def read(self, fd: int, length: int) -> bytes | int:
@@ -148,12 +163,25 @@ class Syscalls(Protocol):
 
     # ---- memory
 
-    async def mmap(self, fd: int, prot: int, flags: int, length: int = PAGE_SIZE, offset: int = 0) -> int:
-        """mmap(2) at an address of the kernel's choice.  -EPERM where a seal forbids a writable shared mapping."""
+    async def mmap(
+        self, fd: int, prot: int, flags: int, length: int = PAGE_SIZE, offset: int = 0, address: int = 0
+    ) -> int:
+        """mmap(2) at an address of the kernel's choice, or with MAP_FIXED at `address` in place of what is there.
+
+        -EPERM where a seal forbids a writable shared mapping.
+        """
         ...
 
     async def munmap(self, address: int, length: int = PAGE_SIZE) -> int:
         """munmap(2)."""
+        ...
+
+    async def mprotect(self, address: int, length: int, prot: int) -> int:
+        """mprotect(2): 0, -EACCES for a mapping that may not be written, -ENOMEM where nothing is mapped."""
+        ...
+
+    async def mremap(self, address: int, old_length: int, new_length: int, flags: int = 0) -> int:
+        """mremap(2): the address, which is another one if MREMAP_MAYMOVE allows it and the mapping cannot grow."""
         ...
 
     async def load(self, address: int, length: int = PAGE_SIZE) -> bytes | signal.Signals:
@@ -176,6 +204,13 @@ class Syscalls(Protocol):
 
     async def get_seals(self, fd: int) -> int:
         """fcntl(F_GET_SEALS): the seals, or -EBADF, -EINVAL."""
+        ...
+
+    async def udmabuf_create(self, fd: int, offset: int, length: int) -> int:
+        """UDMABUF_CREATE on /dev/udmabuf: a descriptor of a dma-buf made of the memfd's own pages, which can be mapped.
+
+        -EINVAL unless F_SEAL_SHRINK is set and F_SEAL_WRITE is not.
+        """
         ...
 
     # ---- processes

@@ -24,8 +24,8 @@ from mmsim.kernel.types import AddressSpace, BlockDevice, Inode, Io, Mm, Page, R
 from mmsim.steps import Step
 from mmsim.syscalls import F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, FS_IMMUTABLE_FL, PAGE_SIZE
 
-_FIELD = re.compile(r"(?P<owner>.*)\.(?P<field>word|i_pages|i_size|result)(\[(?P<number>[0-9]+)\])?")
-_WATCHED = {"word": Page, "i_pages": AddressSpace, "i_size": Inode, "result": Io}
+_FIELD = re.compile(r"(?P<owner>.*)\.(?P<field>word|i_pages|i_size|result|_pincount)(\[(?P<number>[0-9]+)\])?")
+_WATCHED = {"word": Page, "i_pages": AddressSpace, "i_size": Inode, "result": Io, "_pincount": Page}
 
 SEALED = "sealed content never changes"
 REMOUNTED = "content of a read-only mount never changes"
@@ -82,7 +82,9 @@ class AlwaysOn:
         assert owner is not None
         field, handle, number = owner
         if field == "result":
-            return self._lost(before, handle)
+            return self._lost(before, handle, None)
+        if field == "_pincount":
+            return self._lost(before, None, handle) if after[handle.pincount] < before[handle.pincount] else None
         if field == "i_size":
             return self._size(before, after, handle)
         if field == "i_pages":
@@ -156,21 +158,24 @@ class AlwaysOn:
             return (SIZE, f"{inode.name} grows from {old} to {new} bytes after F_SEAL_GROW was granted")
         return None
 
-    def _lost(self, before: View, io: Io) -> Fault | None:
-        """The moment an I/O completes: whoever still has the buffer mapped must find there what the device wrote."""
+    def _lost(self, before: View, io: Io | None, unpinned: Page | None) -> Fault | None:
+        """The moment an I/O completes: whoever still has the buffer mapped must find there what the device wrote.
+
+        Where fork() heeds the pin it is the moment the pin is given back: from then on the page may be copied.
+        """
         for device in self.world.of(BlockDevice):
             for request in before[device.queue][:1]:
-                if request.io is not io or request.data is None:
-                    continue
-                for number, page in enumerate(request.pages):
+                for number, pin in enumerate(request.pins):
+                    if request.data is None or (pin.page is not unpinned if pin.counted else request.io is not io):
+                        continue
                     address = request.address + number * PAGE_SIZE
                     shown = self._shown(before, request.mm, address)
-                    if shown is None or shown is page:
+                    if shown is None or shown is pin.page:
                         continue
                     # The pin is gone by now, so the page may have moved; then its heir has what the device wrote.
                     written = request.data[number * PAGE_SIZE :][:PAGE_SIZE]
                     if not self._content(before, shown).startswith(written):
-                        return (LOST, f"{io} wrote {page}, but {request.mm} has {shown} at {address:#x}")
+                        return (LOST, f"{request.io} wrote {pin.page}, but {request.mm} has {shown} at {address:#x}")
         return None
 
     def _shown(self, view: View, mm: Mm, address: int) -> Page | None:
@@ -202,7 +207,7 @@ class AlwaysOn:
             for vma in view[mm.mmap]:
                 for address in vma.pages():
                     pte = view[mm.pte(address)]
-                    if pte is not None:
+                    if pte is not None and not pte.special:
                         mapped[pte.page] = mapped.get(pte.page, 0) + 1
         held = Counter(page for handle in self.world.of(Handle) for page in handle.holds(view))
         for page in self.world.of(Page):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mmsim.conformance import native
 from mmsim.errors import UserError
-from mmsim.syscalls import PAGE_SIZE, Device
+from mmsim.syscalls import MAP_FIXED, PAGE_SIZE, Device
 
 if TYPE_CHECKING:
     import signal
@@ -144,6 +144,14 @@ class RealSyscalls:
         """ftruncate(2)."""
         return self._call(native.SYS_FTRUNCATE, _own(fd), length)
 
+    async def fallocate(self, fd: int, mode: int, offset: int, length: int) -> int:
+        """fallocate(2)."""
+        return self._call(native.SYS_FALLOCATE, _own(fd), mode, offset, length)
+
+    async def fchmod(self, fd: int, mode: int) -> int:
+        """fchmod(2)."""
+        return self._call(native.SYS_FCHMOD, _own(fd), mode)
+
     async def read(self, fd: int, length: int) -> bytes | int:
         """read(2)."""
         return self._fill(native.SYS_READ, _own(fd), length)
@@ -160,9 +168,11 @@ class RealSyscalls:
         """pwrite(2)."""
         return self._drain(native.SYS_PWRITE64, _own(fd), data, offset)
 
-    async def mmap(self, fd: int, prot: int, flags: int, length: int = PAGE_SIZE, offset: int = 0) -> int:
-        """mmap(2), at the hint that the arena gives."""
-        hint = self._host.arena.next(length)
+    async def mmap(
+        self, fd: int, prot: int, flags: int, length: int = PAGE_SIZE, offset: int = 0, address: int = 0
+    ) -> int:
+        """mmap(2), at the hint that the arena gives, or with MAP_FIXED over the scenario's own mappings."""
+        hint = _arena(address, length) if flags & MAP_FIXED else self._host.arena.next(length)
         address = self._call(native.SYS_MMAP, hint, length, prot, flags, _own(fd), offset)
         if address >= 0 and address != hint:
             native.syscall(native.SYS_MUNMAP, address, length)
@@ -173,6 +183,14 @@ class RealSyscalls:
     async def munmap(self, address: int, length: int = PAGE_SIZE) -> int:
         """munmap(2), of the scenario's own mappings."""
         return self._call(native.SYS_MUNMAP, _arena(address, length), length)
+
+    async def mprotect(self, address: int, length: int, prot: int) -> int:
+        """mprotect(2), of the scenario's own mappings."""
+        return self._call(native.SYS_MPROTECT, _arena(address, length), length, prot)
+
+    async def mremap(self, address: int, old_length: int, new_length: int, flags: int = 0) -> int:
+        """mremap(2), of the scenario's own mappings.  What the kernel moves it puts outside the arena."""
+        return self._call(native.SYS_MREMAP, _arena(address, old_length), old_length, new_length, flags)
 
     async def load(self, address: int, length: int = PAGE_SIZE) -> bytes | signal.Signals:
         """One `rep movsb` from the address."""

@@ -9,6 +9,7 @@ and who took the references, which is what a design that converts callers one by
     loop     a worker reads the backing file into the pages of the bio, to which it adds no reference
     fuse     the server's write to /dev/fuse copies into the pages, in the context of that process
     nfs      the answer is copied in a softirq; the references are get_user_pages()'s to this day
+    rdma     memory registered as drivers/infiniband/core/umem.c does it, with FOLL_PIN since v5.7; then as block
 
 Not modelled: the deferral of dirtying to a worker where writeback cleaned a page meanwhile, because a memfd has no
 writeback; errors of the device; readv, the order of a loop's worker and its interrupt (which here are one thread).
@@ -19,7 +20,7 @@ from __future__ import annotations
 import attrs
 
 from mmsim.kernel.filemap import read_page
-from mmsim.kernel.gup import get_user_pages_fast
+from mmsim.kernel.gup import get_user_pages_fast, unpin_page
 from mmsim.kernel.io_uring import get_rsrc_node, io_put_rsrc_node
 from mmsim.kernel.types import (
     PG_DIRTY,
@@ -50,6 +51,7 @@ TRANSPORTS = {
     "loop": Transport(Context.TASK, Caller.DIRECT_IO),
     "fuse": Transport(Context.TASK, Caller.FUSE_DIRECT),
     "nfs": Transport(Context.SOFTIRQ, Caller.NFS_DIRECT),
+    "rdma": Transport(Context.HARDIRQ, Caller.RDMA),
 }
 
 
@@ -129,7 +131,7 @@ async def bio_endio(k: Kernel, device: BlockDevice, request: Request) -> None:
         for pin in request.pins:
             if pin.write:
                 await pin.page.flags.test_and_set(PG_DIRTY)
-            await k.strategy.unpin(k, pin)
+            await unpin_page(k, pin)
     else:
         await io_put_rsrc_node(k, request.node)  # whose pages are not dirtied (bvecs are not user_backed_iter())
     length = len(request.data) if request.data is not None else len(request.pages) * PAGE_SIZE

@@ -1,9 +1,14 @@
 """fork() and exit().
 
-Follows kernel/fork.c (dup_mmap), mm/memory.c (copy_pte_range), fs/aio.c (exit_aio) and kernel/exit.c (do_exit), v3.17.
+Follows kernel/fork.c (dup_mmap), mm/memory.c (copy_pte_range), fs/aio.c (exit_aio) and kernel/exit.c (do_exit), v3.17,
+and for private pages that are pinned v5.9 (copy_present_page) and v5.11 (write_protect_seq).
+
+A private page that a device is to fill must stay the parent's: were it shared like the others, the parent's next store
+would give the parent a copy, and what the device brings would go to the child.
 
 Not modelled: the child's own page-table lock and mmap_lock during the copy, because the child does not run before it
-is complete; wait() and signals; exit of one of several threads.
+is complete; dropping the parent's page-table lock to allocate the copy of a pinned page, after which Linux begins again
+with that page; wait() and signals; exit of one of several threads.
 """
 
 from __future__ import annotations
@@ -12,11 +17,12 @@ import attrs
 
 from mmsim.kernel.file_table import fput, get_file
 from mmsim.kernel.io_uring import io_ring_exit
+from mmsim.kernel.memory import new_anon_page
 from mmsim.kernel.mmap import exit_mmap, vma_link_file
 from mmsim.kernel.page_alloc import get_page
-from mmsim.kernel.releases import ANON_EXCLUSIVE
+from mmsim.kernel.releases import ANON_EXCLUSIVE, FORK_COPIES_PINNED, FORK_HOLDS_OFF_GUP_FAST
 from mmsim.kernel.tlb import flush_tlb
-from mmsim.kernel.types import PG_ANON_EXCLUSIVE, Kernel, Process
+from mmsim.kernel.types import PG_ANON_EXCLUSIVE, Kernel, Mm, Process, Pte, Vma
 from mmsim.kernel.userfaultfd import dup_userfaultfd
 
 
@@ -33,24 +39,50 @@ async def dup_mmap(k: Kernel, child: Process) -> None:
         await mm.mmap.store(tuple(map(dup_userfaultfd, vmas)))
         for vma in vmas:
             await vma_link_file(k, mm, dup_userfaultfd(vma))
-            protected: list[int] = []
-            async with parent.page_table_lock:
-                for address in vma.pages():
-                    pte = await parent.pte(address).load()
-                    if pte is None:
-                        continue
-                    if pte.anon and k.release.has(ANON_EXCLUSIVE):
-                        await pte.page.flags.update(without, PG_ANON_EXCLUSIVE)
-                    if pte.write and not vma.shared:
-                        pte = attrs.evolve(pte, write=False)
-                        await parent.pte(address).store(pte)
-                        protected.append(address)
-                    if not pte.migrating:
-                        await get_page(pte.page)
-                        await pte.page.mapcount.inc()
-                    await mm.pte(address).store(pte)
+            guarded = vma.cow and k.release.has(FORK_HOLDS_OFF_GUP_FAST)
+            if guarded:
+                await parent.write_protect_seq.inc()
+            protected = await copy_pte_range(k, mm, vma)
+            if guarded:
+                await parent.write_protect_seq.inc()
             # Before the child runs: a parent's CPU that still thinks a private page writable would write both copies.
-            await flush_tlb(k, parent, tuple(protected))
+            await flush_tlb(k, parent, protected)
+
+
+async def copy_pte_range(k: Kernel, mm: Mm, vma: Vma) -> tuple[int, ...]:
+    """Give the child what the parent has mapped: the addresses at which the parent may no longer write."""
+    parent = k.mm
+    protected: list[int] = []
+    async with parent.page_table_lock:
+        for address in vma.pages():
+            pte = await parent.pte(address).load()
+            if pte is None:
+                continue
+            if pte.special:
+                await mm.pte(address).store(pte)
+                continue
+            if pte.anon and k.release.has(FORK_COPIES_PINNED) and await pte.page.pincount.load():
+                copy = await new_anon_page(k, pte.page)
+                await copy.mapcount.inc()
+                await mm.pte(address).store(attrs.evolve(pte, page=copy))
+                continue
+            if pte.anon and k.release.has(ANON_EXCLUSIVE):
+                await pte.page.flags.update(without, PG_ANON_EXCLUSIVE)
+            # A mapping without VM_MAYWRITE is not looked at: it cannot have been written, says is_cow_mapping().
+            if pte.write and vma.cow:
+                await parent.pte(address).update(wrprotected)
+                pte = attrs.evolve(pte, write=False)
+                protected.append(address)
+            if not pte.migrating:
+                await get_page(pte.page)
+                await pte.page.mapcount.inc()
+            await mm.pte(address).store(pte)
+    return tuple(protected)
+
+
+def wrprotected(pte: Pte) -> Pte:
+    """ptep_set_wrprotect(): the dirty bit, which a CPU may set at any moment, stays."""
+    return attrs.evolve(pte, write=False)
 
 
 async def do_fork(k: Kernel, child: Process) -> int:

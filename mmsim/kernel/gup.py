@@ -6,6 +6,11 @@ v3.17 relied on interrupts being off, which holds back the flush, and not on a s
 
 Every reference taken is a `Pin`, which its holder gives back as it is: what a design must know of it, it knows.
 
+Where a release pins with FOLL_PIN, a private page shows that in `_pincount`, for fork() to see.  Linux adds 1024 to the
+reference count of a small page instead; a count of its own says the same without false alarms, and leaves the
+reference count to the designs.  It is raised before the reference is taken and lowered before that is given back, so
+whoever finds it 0 either comes before the pin or after the last write through it.
+
 Not modelled: huge pages; the page-table walk above the PTE; FOLL_LONGTERM, because who says it here writes, and so has
 its private copy anyway; FOLL_FORCE into a PROT_NONE mapping, whose pages no CPU could see.
 """
@@ -24,31 +29,67 @@ from mmsim.kernel.memory import (
 from mmsim.kernel.releases import (
     ANON_EXCLUSIVE,
     DIRECT_IO_PINS,
+    FOLL_PIN,
     FORCE_NEEDS_EXCLUSIVE,
     FORCED_COW_IS_REMEMBERED,
+    FORK_HOLDS_OFF_GUP_FAST,
+    FUSE_DIRECT_PINS,
+    RDMA_PINS,
 )
-from mmsim.kernel.types import VM_READ, VM_WRITE, Caller, Kernel, Mm, Pin, Pte, Vma
+from mmsim.kernel.types import VM_PFNMAP, VM_READ, VM_WRITE, Caller, Kernel, Mm, Pin, Pte, Vma
 from mmsim.syscalls import EFAULT, PAGE_SIZE
 
 FOLL_WRITE, FOLL_FORCE, FOLL_COW = 0x1, 0x10, 0x4000
+
+FOLL_PIN_SINCE = {
+    Caller.DIRECT_IO: DIRECT_IO_PINS,
+    Caller.FUSE_DIRECT: FUSE_DIRECT_PINS,
+    Caller.RDMA: RDMA_PINS,
+    Caller.PROCESS_VM: FOLL_PIN,
+    Caller.IO_URING: FOLL_PIN,
+}
+"""Who says FOLL_PIN from when on: what he reads must stay what the user has.  The others say FOLL_GET to this day."""
 
 
 async def gup_fast_pte(k: Kernel, mm: Mm, address: int, caller: Caller, *, write: bool) -> Pin | None:
     """Pin one page without mmap_lock, or give up."""
     slot = mm.pte(address)
     pte = await slot.load()
-    if pte is None or not pte.allows(write=write):
+    if pte is None or pte.special or not pte.allows(write=write):
         return None
-    pin = Pin(pte.page, write, caller, fast=True)
-    if not await k.strategy.pin(k, pin):
+    pin = Pin(pte.page, write, caller, fast=True, counted=foll_pin(k, caller) and pte.anon)
+    if not await try_grab_page(k, pin):
         return None
     # The reference is raised before this second look, so either munmap() sees the reference or we see its work.
     now = await slot.load()
     kept = now is not None and now.page is pin.page and now.allows(write=write)
     if not kept or await gup_must_unshare(k, pin, pte):
-        await k.strategy.unpin(k, pin)
+        await unpin_page(k, pin)
         return None
     return pin
+
+
+def foll_pin(k: Kernel, caller: Caller) -> bool:
+    """Whether this caller says FOLL_PIN in this release."""
+    return caller in FOLL_PIN_SINCE and k.release.has(FOLL_PIN_SINCE[caller])
+
+
+async def try_grab_page(k: Kernel, pin: Pin) -> bool:
+    """try_grab_page(): take the reference, as the strategy does."""
+    if pin.counted:
+        await pin.page.pincount.inc()
+    if await k.strategy.pin(k, pin):
+        return True
+    if pin.counted:
+        await pin.page.pincount.dec()
+    return False
+
+
+async def unpin_page(k: Kernel, pin: Pin) -> None:
+    """unpin_user_page(): give it back; may run in an interrupt."""
+    if pin.counted:
+        await pin.page.pincount.dec()
+    await k.strategy.unpin(k, pin)
 
 
 async def get_user_pages(
@@ -102,6 +143,8 @@ async def get_user_pages_remote(
 
 def check_vma_flags(vma: Vma, flags: int) -> bool:
     """Whether the mapping allows it.  A forced write wants a private copy, which a shared mapping cannot have."""
+    if vma.flags & VM_PFNMAP:
+        return False
     if vma.flags & (VM_WRITE if flags & FOLL_WRITE else VM_READ):
         return True
     forced = bool(flags & FOLL_FORCE) and bool(vma.flags & (VM_READ | VM_WRITE))
@@ -120,10 +163,10 @@ async def get_user_page(k: Kernel, mm: Mm, vma: Vma, address: int, caller: Calle
         async with mm.page_table_lock:
             pte = await mm.pte(address).load()
             if pte is not None and await can_follow_pte(k, vma, pte, flags):
-                pin = Pin(pte.page, write, caller)
+                pin = Pin(pte.page, write, caller, counted=foll_pin(k, caller) and pte.anon)
                 unshare = await gup_must_unshare(k, pin, pte)
                 # Under page_table_lock nobody can take the page away meanwhile.
-                if not unshare and await k.strategy.pin(k, pin):
+                if not unshare and await try_grab_page(k, pin):
                     return pin
         fault = await handle_mm_fault(k, mm, vma, address, write=bool(flags & FOLL_WRITE), unshare=unshare)
         if fault & (VM_FAULT_SIGBUS | VM_FAULT_RETRY):
@@ -139,7 +182,9 @@ def after_forced_cow(k: Kernel, flags: int) -> int:
 
 async def can_follow_pte(k: Kernel, vma: Vma, pte: Pte, flags: int) -> bool:
     """Whether the page behind this PTE may be had; one that is being migrated is waited for, in the fault."""
-    return not pte.migrating and (not flags & FOLL_WRITE or await can_follow_write_pte(k, vma, pte, flags))
+    if pte.migrating or pte.none or pte.special:
+        return False
+    return not flags & FOLL_WRITE or await can_follow_write_pte(k, vma, pte, flags)
 
 
 async def can_follow_write_pte(k: Kernel, vma: Vma, pte: Pte, flags: int) -> bool:
@@ -158,23 +203,11 @@ async def gup_must_unshare(k: Kernel, pin: Pin, pte: Pte) -> bool:
     return not await anon_exclusive(k, pte.page)
 
 
-def foll_pin(k: Kernel, caller: Caller) -> bool:
-    """Whether this caller says FOLL_PIN, for what it reads must stay what the user has; the others say FOLL_GET."""
-    if caller is Caller.DIRECT_IO:
-        return bool(k.release.has(DIRECT_IO_PINS))
-    return caller in {Caller.PROCESS_VM, Caller.IO_URING}
-
-
 async def get_user_pages_fast(
     k: Kernel, address: int, count: int, caller: Caller, *, write: bool
 ) -> tuple[Pin, ...] | int:
     """Pin as many pages as the lock-less walk gets, the rest through the VMAs.  -EFAULT, with nothing left pinned."""
-    pins: tuple[Pin, ...] = ()
-    while len(pins) < count:
-        pin = await gup_fast_pte(k, k.mm, address + len(pins) * PAGE_SIZE, caller, write=write)
-        if pin is None:
-            break
-        pins = (*pins, pin)
+    pins = await lockless_pages_from_mm(k, address, count, caller, write=write)
     missing = count - len(pins)
     if missing:
         rest = await get_user_pages(k, k.mm, address + len(pins) * PAGE_SIZE, missing, caller, write=write)
@@ -185,7 +218,31 @@ async def get_user_pages_fast(
     return pins
 
 
+async def lockless_pages_from_mm(
+    k: Kernel, address: int, count: int, caller: Caller, *, write: bool
+) -> tuple[Pin, ...]:
+    """As many pages, from the first on, as can be pinned without mmap_lock: none where a fork() ran meanwhile.
+
+    fork() looks whether a page is pinned and makes it read-only after that; a pin that came in between, and a second
+    look at the PTE that was still early enough, would leave the device a page that is no longer ours alone.
+    """
+    guarded = foll_pin(k, caller) and k.release.has(FORK_HOLDS_OFF_GUP_FAST)
+    seq = await k.mm.write_protect_seq.load() if guarded else 0
+    if seq % 2:
+        return ()
+    pins: tuple[Pin, ...] = ()
+    while len(pins) < count:
+        pin = await gup_fast_pte(k, k.mm, address + len(pins) * PAGE_SIZE, caller, write=write)
+        if pin is None:
+            break
+        pins = (*pins, pin)
+    if pins and guarded and await k.mm.write_protect_seq.load() != seq:
+        await unpin_pages(k, pins)
+        return ()
+    return pins
+
+
 async def unpin_pages(k: Kernel, pins: tuple[Pin, ...]) -> None:
     """Give every pin back."""
     for pin in pins:
-        await k.strategy.unpin(k, pin)
+        await unpin_page(k, pin)

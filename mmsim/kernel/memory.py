@@ -20,7 +20,7 @@ import attrs
 from mmsim.kernel.filemap import read_page
 from mmsim.kernel.migrate import migration_entry_wait
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
-from mmsim.kernel.releases import ANON_EXCLUSIVE, REUSES_BY_MAPCOUNT
+from mmsim.kernel.releases import ANON_EXCLUSIVE, REUSES_BY_MAPCOUNT, UDMABUF_MAPS_PFNS
 from mmsim.kernel.shmem import shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
 from mmsim.kernel.types import (
@@ -37,6 +37,7 @@ from mmsim.kernel.types import (
     TlbEntry,
     Vma,
 )
+from mmsim.kernel.udmabuf import udmabuf_vm_fault
 from mmsim.syscalls import PAGE_SIZE, SIGBUS, SIGSEGV
 
 VM_FAULT_SIGBUS, VM_FAULT_WRITE, VM_FAULT_RETRY = 0x2, 0x8, 0x400
@@ -63,7 +64,9 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
         return 0
     if vma.flags & VM_UFFD and await userfault_due(vma, address):
         return VM_FAULT_RETRY
-    page = await shmem_fault(k, vma.file.inode, vma.index(address))
+    if vma.file.inode.sb.kind == "dma-buf" and k.release.has(UDMABUF_MAPS_PFNS):
+        return await vmf_insert_pfn(mm, vma, address, write=write)
+    page = await vma_fault(k, vma, vma.index(address))
     if page is None:
         return VM_FAULT_SIGBUS
     if write and not vma.shared:
@@ -88,6 +91,25 @@ async def userfault_due(vma: Vma, address: int) -> bool:
 def present(pte: Pte | None) -> bool:
     """Whether there is a page."""
     return pte is not None
+
+
+async def vma_fault(k: Kernel, vma: Vma, index: int) -> Page | None:
+    """vma->vm_ops->fault: the page, locked and with a reference; None beyond the end."""
+    inode = vma.file.inode
+    if inode.sb.kind == "dma-buf":
+        return await udmabuf_vm_fault(inode, index)
+    return await shmem_fault(k, inode, index)
+
+
+async def vmf_insert_pfn(mm: Mm, vma: Vma, address: int, *, write: bool) -> int:
+    """Map a page of a dma-buf, which keeps its own reference to it as long as it is mapped."""
+    page = await vma.file.inode.mapping.slot(vma.index(address)).load()
+    if page is None:
+        return VM_FAULT_SIGBUS
+    pte = Pte(page, write=bool(vma.flags & VM_WRITE), dirty=write, special=True)
+    async with mm.page_table_lock:
+        await mm.pte(address).cmpxchg(None, pte)
+    return 0
 
 
 async def do_set_pte(k: Kernel, mm: Mm, address: int, pte: Pte) -> None:

@@ -9,8 +9,12 @@ i_mmap_writable; (4) what is left in TLBs is flushed; (5) the references are dro
 whoever finds the counter at 0 concludes that no CPU can store any more; (5) comes after (4) because a page must not be
 freed while a TLB can still reach it.
 
-Not modelled: merging of VMAs, MAP_FIXED, mremap and mprotect, which come with the scenarios about them; the downgrade
-of mmap_lock in munmap (v4.20 and later), which lets faults elsewhere in the mm run earlier.
+Before v3.15 (2) flushed nothing and all of it was left to (4).
+
+Not modelled: merging of VMAs, because it lowers the counter by what the merged one counted while its neighbour, which
+is of the same file and flags, counts on, so that the counter is 0 with merging exactly when it is without; MAP_FIXED
+over a mapping puts back nothing where the new one is refused (v6.12 and later put the old VMA back); the downgrade of
+mmap_lock in munmap (v4.20 and later), which lets faults elsewhere in the mm run earlier.
 """
 
 from __future__ import annotations
@@ -21,15 +25,24 @@ import attrs
 
 from mmsim.kernel.memory_zap import zap_pte_range
 from mmsim.kernel.page_alloc import put_page
-from mmsim.kernel.releases import SEALED_MAPS_READ_ONLY
+from mmsim.kernel.releases import (
+    COUNTS_MAYWRITE,
+    FUTURE_WRITE_LETS_FORK_SHARE,
+    HUGETLB_MAPS_FUTURE_WRITE,
+    REFUSED_BEFORE_UNMAPPING,
+    SEALED_MAPS_READ_ONLY,
+    UDMABUF_MAPS_PFNS,
+)
 from mmsim.kernel.strategy import counted
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.types import (
     VM_MAYWRITE,
+    VM_PFNMAP,
     VM_READ,
     VM_SHARED,
     VM_WRITE,
     File,
+    Inode,
     Kernel,
     Mm,
     Vma,
@@ -37,7 +50,9 @@ from mmsim.kernel.types import (
 from mmsim.syscalls import (
     EINVAL,
     EPERM,
+    F_SEAL_FUTURE_WRITE,
     F_SEAL_WRITE,
+    MAP_FIXED,
     MAP_PRIVATE,
     MAP_SHARED,
     PAGE_SIZE,
@@ -86,6 +101,18 @@ async def unlink_file_vma(k: Kernel, mm: Mm, vma: Vma) -> None:
         await k.strategy.unmap_writable(k, mapping)
 
 
+async def replace_vma(mm: Mm, old: Vma, new: Vma) -> None:
+    """A linked VMA gets other flags or another end: what it counts for stays as it is."""
+    mapping = new.file.inode.mapping
+    async with mapping.i_mmap_mutex:
+        await mapping.i_mmap.update(exchanged, mm, old, new)
+
+
+def exchanged(tree: Linked, mm: Mm, old: Vma, new: Vma) -> Linked:
+    """The tree with one VMA in another's place."""
+    return tree - {(mm, old)} | {(mm, new)}
+
+
 def free_area(vmas: tuple[Vma, ...], length: int) -> int:
     """get_unmapped_area(): the lowest gap of `length` bytes."""
     start = MMAP_BASE
@@ -96,34 +123,75 @@ def free_area(vmas: tuple[Vma, ...], length: int) -> int:
     return start
 
 
-async def do_mmap(k: Kernel, file: File, prot: int, flags: int, length: int, offset: int) -> int:
+def vm_access_flags(prot: int) -> int:
+    """calc_vm_prot_bits()."""
+    return (VM_READ if prot & PROT_READ else 0) | (VM_WRITE if prot & PROT_WRITE else 0)
+
+
+async def memfd_check_seals_mmap(k: Kernel, inode: Inode, vm_flags: int) -> int:
+    """The flags that the seals leave to a new mapping, or -EPERM.  In ->mmap of shmem and hugetlbfs before v6.12.93.
+
+    Reads the seals without a lock: a seal that comes later meets the mapping in i_mmap_writable.
+    """
+    seals = await inode.seals.load()
+    ignored = inode.sb.kind == "hugetlbfs" and k.release.has(HUGETLB_MAPS_FUTURE_WRITE)
+    forbidden = (0 if ignored else F_SEAL_FUTURE_WRITE) | (F_SEAL_WRITE if k.release.has(COUNTS_MAYWRITE) else 0)
+    if not seals & forbidden:
+        return vm_flags
+    if not vm_flags & VM_SHARED:
+        return vm_flags & ~VM_MAYWRITE if k.release.has(FUTURE_WRITE_LETS_FORK_SHARE) else vm_flags
+    # A sealed file may still be mapped to be read, but mprotect() must not make it writable then.
+    return -EPERM if vm_flags & VM_WRITE else vm_flags & ~VM_MAYWRITE
+
+
+async def do_mmap(k: Kernel, file: File, prot: int, flags: int, length: int, offset: int, address: int) -> int:
     """Map a file: the address, or an errno."""
-    if flags not in (MAP_SHARED, MAP_PRIVATE) or length <= 0 or offset % PAGE_SIZE or offset < 0:
+    if flags & ~MAP_FIXED not in (MAP_SHARED, MAP_PRIVATE) or length <= 0 or offset % PAGE_SIZE or offset < 0:
         return -EINVAL
-    vm_flags = VM_MAYWRITE
-    vm_flags |= (VM_READ if prot & PROT_READ else 0) | (VM_WRITE if prot & PROT_WRITE else 0)
-    vm_flags |= VM_SHARED if flags == MAP_SHARED else 0
-    mm, inode = k.mm, file.inode
+    if flags & MAP_FIXED and (address % PAGE_SIZE or address <= 0):
+        return -EINVAL
+    vm_flags = VM_MAYWRITE | vm_access_flags(prot) | (VM_SHARED if flags & MAP_SHARED else 0)
+    mm, inode, size = k.mm, file.inode, page_align(length)
+    if inode.sb.kind == "dma-buf":
+        if not vm_flags & VM_SHARED:
+            return -EINVAL
+        vm_flags |= VM_PFNMAP if k.release.has(UDMABUF_MAPS_PFNS) else 0
     async with mm.mmap_lock:
-        if vm_flags & VM_SHARED and k.release.has(SEALED_MAPS_READ_ONLY):
-            # seal_check_write(), in ->mmap before the counter is asked: a sealed file may still be mapped to be read
-            seals = await inode.seals.load()
-            if seals & F_SEAL_WRITE:
-                if vm_flags & VM_WRITE:
-                    return -EPERM
-                vm_flags &= ~VM_MAYWRITE
-        is_counted = counted(k, vm_flags)
-        if is_counted:
-            error = await k.strategy.map_writable(k, inode)
-            if error:
-                return int(error)
+        if k.release.has(REFUSED_BEFORE_UNMAPPING):
+            vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
+            if vm_flags < 0:
+                return vm_flags
+        if flags & MAP_FIXED:
+            await unmap_range(k, mm, address, address + size)
+        return await mmap_region(k, mm, file, vm_flags, size, offset // PAGE_SIZE, address if flags & MAP_FIXED else 0)
+
+
+async def mmap_region(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, pgoff: int, address: int) -> int:
+    """Ask the counter and the file system, in the order of the release, and link the mapping: its address or errno."""
+    inode = file.inode
+    asked_first = k.release.has(SEALED_MAPS_READ_ONLY)
+    if asked_first:
+        # Before the counter: a mapping that can never be written is not counted and need not ask it.
+        vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
+        if vm_flags < 0:
+            return vm_flags
+    is_counted = counted(k, vm_flags)
+    if is_counted:
+        error = await k.strategy.map_writable(k, inode)
+        if error:
+            return int(error)
+    if not asked_first:
+        vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
+    if vm_flags >= 0:
         vmas = await mm.mmap.load()
-        start = free_area(vmas, page_align(length))
-        vma = Vma(start, start + page_align(length), vm_flags, file, offset // PAGE_SIZE)
+        start = address or free_area(vmas, size)
+        vma = Vma(start, start + size, vm_flags, file, pgoff)
         await mm.mmap.store(tuple(sorted((*vmas, vma), key=start_of)))
         await vma_link_file(k, mm, vma)
-        if is_counted:
-            await k.strategy.unmap_writable(k, inode.mapping)  # the temporary one that map_writable took
+    else:
+        start = vm_flags
+    if is_counted:
+        await k.strategy.unmap_writable(k, inode.mapping)  # the temporary one that map_writable took
     return start
 
 
@@ -134,25 +202,28 @@ def start_of(vma: Vma) -> int:
 
 async def do_munmap(k: Kernel, start: int, length: int) -> int:
     """Unmap all that is mapped in a range: 0 or -EINVAL."""
-    end = start + page_align(length)
     if start % PAGE_SIZE or length <= 0:
         return -EINVAL
-    mm = k.mm
-    async with mm.mmap_lock:
-        vmas = await mm.mmap.load()
-        keep: list[Vma] = []
-        gone: list[Vma] = []
-        for vma in vmas:
-            if vma.end <= start or vma.start >= end:
-                keep.append(vma)
-                continue
-            pieces = await split_vma(k, mm, vma, max(start, vma.start), min(end, vma.end))
-            for piece in pieces:
-                (gone if start <= piece.start < end else keep).append(piece)
-        if gone:
-            await mm.mmap.store(tuple(keep))
-            await unmap_region(k, mm, tuple(gone))
+    async with k.mm.mmap_lock:
+        await unmap_range(k, k.mm, start, start + page_align(length))
     return 0
+
+
+async def unmap_range(k: Kernel, mm: Mm, start: int, end: int) -> None:
+    """do_munmap() under mmap_lock."""
+    vmas = await mm.mmap.load()
+    keep: list[Vma] = []
+    gone: list[Vma] = []
+    for vma in vmas:
+        if vma.end <= start or vma.start >= end:
+            keep.append(vma)
+            continue
+        pieces = await split_vma(k, mm, vma, max(start, vma.start), min(end, vma.end))
+        for piece in pieces:
+            (gone if start <= piece.start < end else keep).append(piece)
+    if gone:
+        await mm.mmap.store(tuple(keep))
+        await unmap_region(k, mm, tuple(gone))
 
 
 async def split_vma(k: Kernel, mm: Mm, vma: Vma, start: int, end: int) -> tuple[Vma, ...]:

@@ -21,6 +21,7 @@ import attrs
 
 from mmsim.cells import Cell, Handle, Mutex, World
 from mmsim.kernel.filemap import read_page
+from mmsim.kernel.gup import unpin_page
 from mmsim.kernel.page_alloc import alloc_page, put_page
 from mmsim.kernel.releases import MERGES_BY_FLAG
 from mmsim.kernel.shmem import write_page
@@ -154,7 +155,7 @@ async def pipe_buf_release(k: Kernel, pipe: Pipe, number: int, buffer: PipeBuffe
     """Empty a slot and give the page back; the slot's flags stay."""
     await pipe.buf(number).store(PipeBuffer(flags=buffer.flags))
     if buffer.pin is not None:
-        await k.strategy.unpin(k, buffer.pin)
+        await unpin_page(k, buffer.pin)
     elif buffer.page is not None:
         await put_page(k, buffer.page)
 

@@ -55,6 +55,39 @@ SEALED_MAPS_READ_ONLY = change(
 HIGH_BITS_ARE_EINVAL = change("F_ADD_SEALS refuses arguments beyond 32 bits", "v3.14..v6.7")
 HAS_FUTURE_WRITE = change("F_SEAL_FUTURE_WRITE exists", "v5.1..")
 HAS_SEAL_EXEC = change("F_SEAL_EXEC, MFD_EXEC and MFD_NOEXEC_SEAL exist", "v6.3..")
+HUGETLB_MEMFDS = change("memfd_create() takes MFD_HUGETLB, and such a file can be sealed", "v4.16..")
+ASKS_THE_FILE_SYSTEM_FIRST = change(
+    "F_ADD_SEALS refuses a file that cannot be sealed before one that is not open for writing", "v3.14..v4.16"
+)
+EXEC_IMPLIES_WRITE_UNASKED = change(
+    "F_SEAL_EXEC sets F_SEAL_WRITE without denying writers and waiting for pins",
+    "v6.3..v6.12.93",
+    "v6.13..v6.18.44",
+    "v6.19..v7.0",
+)
+FUTURE_WRITE_LETS_FORK_SHARE = change(
+    "mmap() of a file sealed with F_SEAL_FUTURE_WRITE clears VM_MAYWRITE of private mappings too",
+    "v5.1..v5.4.4",
+)
+HUGETLB_MAPS_FUTURE_WRITE = change(
+    "hugetlbfs lets a file sealed with F_SEAL_FUTURE_WRITE be mapped shared and writable",
+    "v5.1..v5.10.38",
+    "v5.11..v5.13",
+)
+REFUSED_BEFORE_UNMAPPING = change("mmap() looks at the seals before MAP_FIXED unmaps what was there", "v6.12.93..")
+MREMAP_FLUSHES_LATE = change("mremap() flushes what it moved after it dropped the page-table lock", "v3.14..v4.20")
+UNMAP_FLUSHES_LATE = change("munmap() flushes dirty shared entries only after i_mmap_writable fell", "v3.14..v3.15")
+UDMABUF = change("/dev/udmabuf exists", "v4.20..")
+UDMABUF_CHECKS_UNLOCKED = change(
+    "UDMABUF_CREATE looks at the seals without the lock under which they are added", "v4.20..v6.12.7"
+)
+UDMABUF_HEEDS_FUTURE_WRITE = change("UDMABUF_CREATE refuses F_SEAL_FUTURE_WRITE as well", "v6.12.7..")
+UDMABUF_MAPS_PFNS = change("a dma-buf made by udmabuf is mapped by page frame number", "v6.11..")
+FOLL_PIN = change("process_vm_writev() and io_uring take pages with FOLL_PIN, not with FOLL_GET", "v5.6..")
+DIRECT_IO_PINS = change("direct I/O takes its pages with FOLL_PIN, not with FOLL_GET", "v6.5..")
+RDMA_PINS = change("RDMA takes its pages with FOLL_PIN", "v5.7..")
+FORK_COPIES_PINNED = change("fork() copies a private page at once where it is pinned with FOLL_PIN", "v5.9..")
+FORK_HOLDS_OFF_GUP_FAST = change("get_user_pages_fast() gives its pin back where fork() ran meanwhile", "v5.11..")
 WRITES_BY_FOLIO = change(
     "a write is held against F_SEAL_GROW by the largest folio there could be, not by the page", "v6.12..v6.16", "v7.2.."
 )
@@ -74,7 +107,6 @@ FORCE_NEEDS_EXCLUSIVE = change(
     "v5.19.6..v6.0",
 )
 ANON_EXCLUSIVE = change("a private page that one page table alone maps is marked PG_anon_exclusive", "v5.19..")
-DIRECT_IO_PINS = change("direct I/O takes its pages with FOLL_PIN, not with FOLL_GET", "v6.5..")
 UFFD_SHMEM = change("userfaultfd serves missing pages of shared memory files", "v4.11..")
 UFFD_MINOR_SHMEM = change("userfaultfd serves pages of shared memory files that are there but not mapped", "v5.14..")
 UFFD_ASKS_MAYWRITE = change(
@@ -108,7 +140,7 @@ AEAD_IN_PLACE = change(
 WAITS_WITHOUT_REFERENCE = change("a fault on a migration entry waits for the page without holding it", "v5.17..")
 HAS_IO_URING = change("io_uring has registered buffers", "v5.1..")
 UNREGISTERS_AT_ONCE = change("a registered buffer is unregistered while requests into it are under way", "v6.13..")
-FUSE_DIRECT_PINS = change("FUSE direct I/O takes its pages with pin_user_pages(), not get_user_pages()", "v6.12..")
+FUSE_DIRECT_PINS = change("FUSE direct I/O takes its pages with FOLL_PIN, not with FOLL_GET", "v6.12..")
 
 
 @attrs.frozen
@@ -143,7 +175,8 @@ def _within(number: tuple[int, ...], behaviour: Change) -> bool:
 V3_17 = Release("v3.17")
 NAMES = """
     v3.14 v3.15 v3.17 v4.8 v4.9 v4.14 v4.18 v4.19 v4.20 v5.1 v5.4 v5.5 v5.7 v5.8 v5.9 v5.10 v5.11 v5.12 v5.13 v5.15
-    v5.16 v5.17 v5.19 v6.0 v6.1 v6.2 v6.3 v6.5 v6.7 v6.12 v6.12.9 v6.12.93 v6.13 v6.16 v6.18 v6.19 v7.0 v7.2 v7.3
+    v5.16 v5.17 v5.19 v6.0 v6.1 v6.2 v6.3 v6.5 v6.7 v6.12 v6.12.9 v6.12.93 v6.13 v6.16 v6.18 v6.18.44 v6.19 v7.0 v7.2
+    v7.3
 """
 RELEASES = tuple(Release(name) for name in NAMES.split())
 

@@ -1,9 +1,12 @@
-"""Shared memory files: pages on demand, writing, changing the size.
+"""Shared memory files: pages on demand, writing, changing size and mode, allocating, punching holes.
 
-Follows mm/shmem.c (shmem_getpage, shmem_fault, shmem_write_begin, shmem_setattr), v3.17.
+Follows mm/shmem.c (shmem_getpage, shmem_fault, shmem_write_begin, shmem_setattr, shmem_fallocate), v3.17, for the
+younger seals v6.12, and where a file is on hugetlbfs fs/hugetlbfs/inode.c of v6.12, which asks the same questions
+(one page is one `Page`; see mmsim.kernel.memfd) but has no write(2) and guards no mode.
 
 Not modelled: swap; lock_page() in write_begin, because i_mutex already excludes truncation and other writers there;
-fallocate and punching holes, which come with the scenarios about them.
+pages allocated beyond the end (FALLOC_FL_KEEP_SIZE), because nobody sees them before the file grows to them, and then
+finds the zeros that a hole reads as.
 """
 
 from __future__ import annotations
@@ -11,9 +14,24 @@ from __future__ import annotations
 from mmsim.kernel.filemap import find_get_page
 from mmsim.kernel.page_alloc import alloc_page, delete_from_page_cache, get_page, put_page
 from mmsim.kernel.swap import lru_cache_add
-from mmsim.kernel.truncate import truncate_pagecache
+from mmsim.kernel.truncate import truncate_range
 from mmsim.kernel.types import AddressSpace, Inode, Kernel, Page, patched
-from mmsim.syscalls import EPERM, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, PAGE_SIZE
+from mmsim.syscalls import (
+    EINVAL,
+    EOPNOTSUPP,
+    EPERM,
+    F_SEAL_EXEC,
+    F_SEAL_FUTURE_WRITE,
+    F_SEAL_GROW,
+    F_SEAL_SHRINK,
+    F_SEAL_WRITE,
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    PAGE_SIZE,
+)
+
+F_SEAL_NO_WRITE = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE
+PERMISSIONS, ANY_X = 0o7777, 0o111
 
 
 async def shmem_getpage(k: Kernel, inode: Inode, index: int) -> tuple[Page, bool]:
@@ -65,7 +83,7 @@ async def shmem_fault(k: Kernel, inode: Inode, index: int) -> Page | None:
 async def shmem_write_begin(inode: Inode, end: int) -> int:
     """Whether the seals allow a write up to byte `end`: 0 or -EPERM.  Called with i_mutex held."""
     seals = await inode.seals.load()
-    if seals & F_SEAL_WRITE:
+    if seals & F_SEAL_NO_WRITE:
         return -EPERM
     if seals & F_SEAL_GROW and end > await inode.i_size.load():
         return -EPERM
@@ -74,6 +92,8 @@ async def shmem_write_begin(inode: Inode, end: int) -> int:
 
 async def generic_perform_write(k: Kernel, inode: Inode, position: int, data: bytes) -> int:
     """Write chunk by chunk of at most a page: the bytes written, or an errno if there are none."""
+    if inode.sb.kind == "hugetlbfs":
+        return -EINVAL  # it has no ->write_iter
     written = 0
     async with inode.i_mutex:
         while written < len(data):
@@ -105,6 +125,8 @@ async def write_page(k: Kernel, page: Page, start: int, data: bytes) -> None:
 
 async def shmem_setattr(k: Kernel, inode: Inode, size: int) -> int:
     """Change the size: 0, or -EPERM where a seal forbids it."""
+    if inode.sb.kind == "hugetlbfs" and size % PAGE_SIZE:
+        return -EINVAL
     async with inode.i_mutex:
         old = await inode.i_size.load()
         seals = await inode.seals.load()
@@ -113,5 +135,41 @@ async def shmem_setattr(k: Kernel, inode: Inode, size: int) -> int:
         if size != old:
             await inode.i_size.store(size)
         if size < old:
-            await truncate_pagecache(k, inode.mapping, size, old)
+            await truncate_range(k, inode.mapping, size, -(-old // PAGE_SIZE) * PAGE_SIZE)
+    return 0
+
+
+async def shmem_chmod(inode: Inode, mode: int) -> int:
+    """Change the permissions: 0, or -EPERM where F_SEAL_EXEC guards an x bit.  hugetlbfs never looks at the seal."""
+    async with inode.i_mutex:
+        changed = (await inode.i_mode.load() ^ mode) & ANY_X
+        if changed and inode.sb.kind != "hugetlbfs" and await inode.seals.load() & F_SEAL_EXEC:
+            return -EPERM
+        await inode.i_mode.store(mode & PERMISSIONS)
+    return 0
+
+
+async def shmem_fallocate(k: Kernel, inode: Inode, mode: int, offset: int, length: int) -> int:
+    """Allocate pages, or punch a hole: 0 or an errno.  What is allocated reads as the hole did, so no seal minds."""
+    if offset < 0 or length <= 0:
+        return -EINVAL
+    punch, keep_size = mode & FALLOC_FL_PUNCH_HOLE, mode & FALLOC_FL_KEEP_SIZE
+    if mode & ~(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) or (punch and not keep_size):
+        return -EOPNOTSUPP
+    end = offset + length
+    async with inode.i_mutex:
+        if punch:
+            if await inode.seals.load() & F_SEAL_NO_WRITE:
+                return -EPERM
+            await truncate_range(k, inode.mapping, offset, end)
+            return 0
+        size = await inode.i_size.load()
+        if await inode.seals.load() & F_SEAL_GROW and end > size:
+            return -EPERM
+        last = -(-(min(end, size) if keep_size else end) // PAGE_SIZE)
+        for index in range(offset // PAGE_SIZE, last):
+            page, _ = await shmem_getpage(k, inode, index)
+            await put_page(k, page)
+        if not keep_size and end > size:
+            await inode.i_size.store(end)
     return 0

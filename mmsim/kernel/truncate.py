@@ -1,10 +1,15 @@
-"""Truncation: taking pages out of the cache and out of every mapping.
+"""Truncation and hole punching: taking pages out of the cache and out of every mapping.
 
 Follows mm/truncate.c (truncate_inode_page), mm/memory.c (unmap_mapping_range) and mm/shmem.c (shmem_undo_range),
-v3.17.  The new i_size is in place before any page goes, so that a fault either sees it or finishes first.
+v3.17.  The new i_size is in place before any page goes, so that a fault either sees it or finishes first.  A hole has
+no such mark: a fault after the punch makes a new page of zeros, and one before it has its page taken away again.
+
+Whole pages leave the cache whoever holds them, so a late write lands in a page that is no longer the file's.  What is
+left of a page at either end is zeroed in place.
 
 Not modelled: private copies (even_cows) stay mapped beyond the end, though Linux removes them, because no verdict of
-a file's content depends on them.
+a file's content depends on them; faults that wait for a punch (shmem_falloc), which keeps a punch from going on for
+ever and forbids no order, for a fault may come just before it.
 """
 
 from __future__ import annotations
@@ -38,10 +43,10 @@ async def unmap_mapping_page(k: Kernel, mapping: AddressSpace, index: int) -> No
                 await put_page(k, zapped.page)
 
 
-async def truncate_pagecache(k: Kernel, mapping: AddressSpace, size: int, old_size: int) -> None:
-    """Remove what lies beyond `size` bytes.  Called with i_mutex held and i_size already lowered."""
-    keep = -(-size // PAGE_SIZE)
-    for index in range(keep, -(-old_size // PAGE_SIZE)):
+async def truncate_range(k: Kernel, mapping: AddressSpace, start: int, end: int) -> None:
+    """Put zeros, or holes, in the place of bytes `start` to `end`.  Called with i_mutex held."""
+    first, last = -(-start // PAGE_SIZE), end // PAGE_SIZE
+    for index in range(first, last):
         await unmap_mapping_page(k, mapping, index)
         attached = False
         # Again until the slot is empty: a migration may have put another page there before this one could be locked.
@@ -56,11 +61,20 @@ async def truncate_pagecache(k: Kernel, mapping: AddressSpace, size: int, old_si
                     await delete_from_page_cache(page, mapping, index)
             if attached:
                 await put_page(k, page)
-    if size % PAGE_SIZE:
-        page = await mapping.slot(keep - 1).load()
-        if page is not None:
-            for number in k.words:
-                first = number * k.word_size
-                start = max(size % PAGE_SIZE - first, 0)
-                if start < k.word_size:
-                    await page.word(number).update(patched, start, bytes(k.word_size - start))
+    if first > last:  # both ends within one page
+        await zero_user_segment(k, mapping, last, start % PAGE_SIZE, end % PAGE_SIZE)
+        return
+    await zero_user_segment(k, mapping, first - 1, start % PAGE_SIZE or PAGE_SIZE, PAGE_SIZE)
+    await zero_user_segment(k, mapping, last, 0, end % PAGE_SIZE)
+
+
+async def zero_user_segment(k: Kernel, mapping: AddressSpace, index: int, start: int, end: int) -> None:
+    """Zero bytes `start` to `end` of a page in place, if the file has the page: who maps it or pinned it sees it."""
+    page = await mapping.slot(index).load() if start < end else None
+    if page is None:
+        return
+    for number in k.words:
+        first = number * k.word_size
+        low, high = max(start - first, 0), min(end - first, k.word_size)
+        if low < high:
+            await page.word(number).update(patched, low, bytes(high - low))

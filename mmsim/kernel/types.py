@@ -20,7 +20,7 @@ from mmsim.cells import Cell, Handle, Mutex, Named, RwSem, SpinLock, World
 from mmsim.steps import KernelBug
 from mmsim.syscalls import O_RDONLY, O_RDWR, O_WRONLY, PAGE_SIZE
 
-VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE = 0x1, 0x2, 0x8, 0x20
+VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE, VM_PFNMAP = 0x1, 0x2, 0x8, 0x20, 0x400
 VM_UFFD_MISSING, VM_UFFD_MINOR = 0x200, 1 << 37
 VM_UFFD = VM_UFFD_MISSING | VM_UFFD_MINOR
 PG_DIRTY, PG_ANON_EXCLUSIVE = "dirty", "anon_exclusive"
@@ -35,6 +35,7 @@ class Page(Handle):
         super().__init__(world, name)
         self.refcount: Cell[int] = self.cell("_refcount", 0)
         self.mapcount: Cell[int] = self.cell("_mapcount", 0)
+        self.pincount: Cell[int] = self.cell("_pincount", 0)
         self.flags: Cell[frozenset[str]] = self.cell("flags", frozenset())
         self.mapping: Cell[AddressSpace | None] = self.cell("mapping", None)
         self.index: Cell[int] = self.cell("index", 0)
@@ -160,10 +161,14 @@ class Pte:
     """Whether the page is a private copy, not the file's."""
     migrating: bool = False
     """A migration entry: not present, and without a reference, but `write` and `dirty` are kept for its page's heir."""
+    none: bool = False
+    """pte_protnone(): mapped, with its reference, but the CPU faults on every access."""
+    special: bool = False
+    """pte_special(): a page frame number, with neither a reference nor a map count; get_user_pages() passes it by."""
 
     def allows(self, *, write: bool) -> bool:
         """Whether the CPU may load, or store, through this entry."""
-        return not self.migrating and (self.write or not write)
+        return not self.migrating and not self.none and (self.write or not write)
 
 
 @attrs.frozen
@@ -185,6 +190,7 @@ class Mm(Handle):
         self.mmap_lock = world.lock(RwSem, f"{name}.mmap_lock")
         self.page_table_lock = world.lock(SpinLock, f"{name}.page_table_lock")
         self.mmap: Cell[tuple[Vma, ...]] = self.cell("mmap", ())
+        self.write_protect_seq: Cell[int] = self.cell("write_protect_seq", 0)
 
     def pte(self, address: int) -> Cell[Pte | None]:
         """The page-table entry of the page at `address`."""
@@ -213,6 +219,7 @@ class Caller(Enum):
     IO_URING = "io_uring"
     PROCESS_VM = "process_vm_writev"
     PTRACE = "ptrace"
+    RDMA = "RDMA"
 
 
 @attrs.frozen
@@ -225,6 +232,8 @@ class Pin:
     caller: Caller
     fast: bool = False
     """Whether it was taken without mmap_lock."""
+    counted: bool = False
+    """Whether it is one of a private page's `_pincount`."""
 
 
 class RegisteredBuffer(Handle):

@@ -140,8 +140,8 @@ async def zap_that_takes_an_entry_for_a_page(mm, address):
     return old
 
 
-async def truncate_that_looks_once(k, mapping, size, old_size):
-    for index in range(-(-size // PAGE_SIZE), -(-old_size // PAGE_SIZE)):
+async def truncate_that_looks_once(k, mapping, start, end):
+    for index in range(-(-start // PAGE_SIZE), end // PAGE_SIZE):
         await unmap_mapping_page(k, mapping, index)
         page = await mapping.slot(index).load()
         if page is None:
@@ -213,7 +213,7 @@ MIGRATION = [
         "truncation does not see that a page was replaced",
         scene(scenes.file, scenes.truncater, compacter),
         LEAK,
-        (("kernel.shmem", "truncate_pagecache", truncate_that_looks_once),),
+        (("kernel.shmem", "truncate_range", truncate_that_looks_once),),
     ),
 ]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mmsim.kernel.entry.descriptors import Descriptors
 from mmsim.kernel.filemap import generic_file_read
-from mmsim.kernel.shmem import generic_perform_write, shmem_setattr
+from mmsim.kernel.shmem import generic_perform_write, shmem_chmod, shmem_fallocate, shmem_setattr
 from mmsim.syscalls import EBADF, EINVAL, ESPIPE
 
 
@@ -21,6 +21,16 @@ class FileCalls(Descriptors):
         if file is None:
             return -EBADF
         return -EINVAL if file.f_op else await shmem_setattr(self.k, file.inode, length)
+
+    async def fallocate(self, fd: int, mode: int, offset: int, length: int) -> int:
+        file = await self._file(fd)
+        if file is None or not file.writable:
+            return -EBADF
+        return -ESPIPE if file.f_op else await shmem_fallocate(self.k, file.inode, mode, offset, length)
+
+    async def fchmod(self, fd: int, mode: int) -> int:
+        file = await self._file(fd)
+        return -EBADF if file is None else await shmem_chmod(file.inode, mode)
 
     async def pread(self, fd: int, length: int, offset: int = 0) -> bytes | int:
         if offset < 0:

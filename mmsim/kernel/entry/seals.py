@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mmsim.kernel.entry.descriptors import Descriptors
 from mmsim.kernel.memfd import memfd_add_seals, memfd_create, memfd_get_seals
+from mmsim.kernel.udmabuf import udmabuf_create
 from mmsim.syscalls import EBADF, EINVAL, EPERM
 
 
@@ -30,3 +31,7 @@ class SealCalls(Descriptors):
         if file is None:
             return -EBADF
         return -EINVAL if file.f_op else await memfd_get_seals(file)
+
+    async def udmabuf_create(self, fd: int, offset: int, length: int) -> int:
+        buffer = await udmabuf_create(self.k, await self._file(fd), offset, length)
+        return buffer if isinstance(buffer, int) else await self._install(buffer)

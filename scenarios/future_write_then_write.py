@@ -1,0 +1,85 @@
+"""F_SEAL_WRITE is added to F_SEAL_FUTURE_WRITE while a direct read is still under way.
+
+As `future_write_and_late_io`, but the second seal promises that the content stays, so it has to ask after all: that
+new writers were refused before says nothing about the old ones.
+
+    reader    reads from a slow device straight into the mapped memfd, unmaps it, waits for the device
+    sealer    adds F_SEAL_FUTURE_WRITE, adds F_SEAL_WRITE, then reads the file twice
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from mmsim.scenario import Scenario
+from mmsim.syscalls import (
+    EBUSY,
+    F_SEAL_FUTURE_WRITE,
+    F_SEAL_WRITE,
+    MAP_SHARED,
+    MFD_ALLOW_SEALING,
+    PAGE_SIZE,
+    PROT_READ,
+    PROT_WRITE,
+    Device,
+    Syscalls,
+    fill,
+)
+from mmsim.verdict import HOLDS, VIOLATED
+
+SLOW = Device("slow")
+
+
+@attrs.frozen
+class Shared:
+    fd: int
+    buffer: int
+
+
+@attrs.frozen
+class Seen:
+    sealed: int
+    first: bytes | int
+    second: bytes | int
+
+
+async def setup(sys: Syscalls) -> Shared:
+    fd = await sys.memfd_create("frame", MFD_ALLOW_SEALING)
+    await sys.pwrite(fd, fill(b"orig"))
+    return Shared(fd, await sys.mmap(fd, PROT_READ | PROT_WRITE, MAP_SHARED))
+
+
+async def reader(sys: Syscalls, shared: Shared) -> int:
+    io = await sys.submit_direct_read(SLOW, shared.buffer, fill(b"late"))
+    await sys.munmap(shared.buffer)
+    return await sys.wait_for(io)
+
+
+async def sealer(sys: Syscalls, shared: Shared) -> Seen:
+    await sys.add_seals(shared.fd, F_SEAL_FUTURE_WRITE)
+    sealed = await sys.add_seals(shared.fd, F_SEAL_WRITE)
+    return Seen(sealed, await sys.pread(shared.fd, PAGE_SIZE), await sys.pread(shared.fd, PAGE_SIZE))
+
+
+def sealed_content_never_changes(sealer: Seen) -> bool:
+    return sealer.sealed != 0 or sealer.first == sealer.second
+
+
+def seal_granted(sealer: Seen) -> bool:
+    return sealer.sealed == 0
+
+
+def seal_refused(sealer: Seen) -> bool:
+    return sealer.sealed == -EBUSY
+
+
+scenario = Scenario(
+    question="other seals",
+    setup=setup,
+    threads=(reader, sealer),
+    devices=(SLOW,),
+    always=(sealed_content_never_changes,),
+    sometimes=(seal_granted, seal_refused),
+    release="v5.1",
+    expect={"sealing_v2": VIOLATED, "wait_for_pins": HOLDS, "delayed_unmap": HOLDS},
+)

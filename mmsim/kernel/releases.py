@@ -58,6 +58,8 @@ HAS_SEAL_EXEC = change("F_SEAL_EXEC, MFD_EXEC and MFD_NOEXEC_SEAL exist", "v6.3.
 WRITES_BY_FOLIO = change(
     "a write is held against F_SEAL_GROW by the largest folio there could be, not by the page", "v6.12..v6.16", "v7.2.."
 )
+HAS_FOLL_PIN = change("pin_user_pages() counts a pin as 1024 references", "v5.7..")
+DIRECT_IO_PINS = change("block direct I/O takes its pages by pin_user_pages()", "v6.5..")
 RECHECKS_ANY_DIFFERENCE = change(
     "memfd_tag_pins tags a page whose counts differ by anything but one, not only by more",
     "v5.17..",

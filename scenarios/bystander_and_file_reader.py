@@ -58,6 +58,16 @@ scenario = Scenario(
     threads=(file_reader, process(bystander), sealer),
     devices=(SLOW,),
     sometimes=(seal_granted,),
-    expect={OTHERS: HOLDS},
+    expect={
+        OTHERS: HOLDS,
+        "sealing_v2": VIOLATED,
+        "wait_for_pins": VIOLATED,
+        "page_replacement": VIOLATED,
+        "pin_user_pages": VIOLATED,
+        "delayed_unmap_mutex": VIOLATED,
+        "delayed_unmap_irq_lock": VIOLATED,
+        "leftover_flag": VIOLATED,
+        "refuse_if_pinned": VIOLATED,
+    },
     model_only=True,  # as its sibling
 )

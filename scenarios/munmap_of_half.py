@@ -65,5 +65,12 @@ scenario = Scenario(
     threads=(reader, sealer),
     devices=(SLOW,),
     sometimes=(seal_granted, seal_refused),
-    expect={OTHERS: HOLDS},
+    expect={
+        OTHERS: HOLDS,
+        "sealing_v2": VIOLATED,
+        "pin_user_pages": VIOLATED,
+        "delayed_unmap_mutex": VIOLATED,
+        "delayed_unmap_irq_lock": VIOLATED,
+        "delayed_unmap_look_first": VIOLATED,
+    },
 )

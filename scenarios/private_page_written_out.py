@@ -1,4 +1,4 @@
-"""A page that is mapped privately, and was never written, is written to a slow device: the device holds the file's page.
+"""A page mapped privately and never written is written to a slow device: the device holds the page of the file.
 
 As `dio_write_out`, but through a MAP_PRIVATE mapping, which no seal asks about: its owner may not even have the file
 open for writing, and can nevertheless keep it from being sealed, for as long as the device takes.

@@ -71,5 +71,11 @@ scenario = Scenario(
     always=(what_was_cut_off_stays_zero,),
     sometimes=(seal_granted,),
     needless=(seal_refused_for_a_page_that_is_gone,),
-    expect={OTHERS: HOLDS},
+    expect={
+        OTHERS: HOLDS,
+        "writable_user_pages_lookup": VIOLATED,
+        "delayed_unmap_mutex": VIOLATED,
+        "delayed_unmap_irq_lock": VIOLATED,
+        "leftover_flag": VIOLATED,
+    },
 )

@@ -64,5 +64,12 @@ scenario = Scenario(
     threads=(sealer,),
     devices=(SLOW, SLOWER),
     sometimes=(seal_granted, content_of_the_last),
-    expect={OTHERS: HOLDS},
+    expect={
+        OTHERS: HOLDS,
+        "sealing_v2": VIOLATED,
+        "writable_user_pages_slow": VIOLATED,
+        "pin_user_pages": VIOLATED,
+        "delayed_unmap_mutex": VIOLATED,
+        "delayed_unmap_irq_lock": VIOLATED,
+    },
 )

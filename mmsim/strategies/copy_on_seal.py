@@ -13,17 +13,13 @@ import attrs
 from mmsim.kernel.strategy import EVERY_PROMISE, Budget, linux
 from mmsim.kernel.types import AddressSpace, Kernel
 from mmsim.strategies.looking import pages_in
-from mmsim.strategies.replacing import replace_page, unmap_page
+from mmsim.strategies.replacing import unmap_and_replace
 
 
 async def replace_all(k: Kernel, mapping: AddressSpace) -> int:
     """Replace every cached page."""
     for index in range(await pages_in(k, mapping)):
-        page = await mapping.slot(index).load()
-        if page is not None:
-            async with page.lock:
-                await unmap_page(k, mapping, index, page)
-                await replace_page(k, mapping, index, page)
+        await unmap_and_replace(k, mapping, index)
     return 0
 
 

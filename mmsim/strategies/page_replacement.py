@@ -18,7 +18,7 @@ from mmsim.kernel.memfd import has_extra_refs
 from mmsim.kernel.strategy import EVERY_PROMISE, Budget, linux
 from mmsim.kernel.types import AddressSpace, Kernel
 from mmsim.strategies.looking import pages_in
-from mmsim.strategies.replacing import replace_page, unmap_page
+from mmsim.strategies.replacing import unmap_and_replace
 
 
 async def replace_pinned(k: Kernel, mapping: AddressSpace) -> int:
@@ -26,9 +26,7 @@ async def replace_pinned(k: Kernel, mapping: AddressSpace) -> int:
     for index in range(await pages_in(k, mapping)):
         page = await mapping.slot(index).load()
         if page is not None and await has_extra_refs(k, page):
-            async with page.lock:
-                await unmap_page(k, mapping, index, page)
-                await replace_page(k, mapping, index, page)
+            await unmap_and_replace(k, mapping, index)
     return 0
 
 

@@ -9,6 +9,7 @@ A read(2) that began before may still return the old page, as it could return wh
 
 from __future__ import annotations
 
+from mmsim.kernel.filemap import find_lock_page, unlock_and_put
 from mmsim.kernel.memory import copy_page
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.truncate import unmap_mapping_page
@@ -35,3 +36,12 @@ async def replace_page(k: Kernel, mapping: AddressSpace, index: int, page: Page)
     # Detached before it is unlocked: a fault that waits for the lock must not map the old page.
     await page.mapping.store(None)
     await put_page(k, page)
+
+
+async def unmap_and_replace(k: Kernel, mapping: AddressSpace, index: int) -> None:
+    """Give the file a copy of its page `index`, if it has one."""
+    page = await find_lock_page(k, mapping, index)
+    if page is not None:
+        await unmap_page(k, mapping, index, page)
+        await replace_page(k, mapping, index, page)
+        await unlock_and_put(k, page)

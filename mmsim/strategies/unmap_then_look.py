@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import attrs
 
+from mmsim.kernel.filemap import find_lock_page, unlock_and_put
 from mmsim.kernel.memfd import HZ, LAST_SCAN
 from mmsim.kernel.strategy import EVERY_PROMISE, Budget, linux
 from mmsim.kernel.types import AddressSpace, Kernel, Page
@@ -36,13 +37,13 @@ from mmsim.strategies.looking import pages_in
 from mmsim.strategies.replacing import replace_page, unmap_page
 from mmsim.syscalls import EBUSY
 
-CACHE = 1
+CACHE_AND_MINE = 2
 
 
 async def unmap_and_look(k: Kernel, mapping: AddressSpace, index: int, page: Page) -> bool:
-    """Whether anybody but the cache has a page that the caller locked."""
+    """Whether anybody but the cache and the caller, who has it locked, has the page."""
     await unmap_page(k, mapping, index, page)
-    return await page.refcount.load() != CACHE
+    return await page.refcount.load() != CACHE_AND_MINE
 
 
 async def wait_for_holders(k: Kernel, mapping: AddressSpace) -> int:
@@ -53,12 +54,11 @@ async def wait_for_holders(k: Kernel, mapping: AddressSpace) -> int:
             await sleep((HZ << scan) // 200 * 1_000_000_000 // HZ)
         still: list[int] = []
         for index in held:
-            page = await mapping.slot(index).load()
-            if page is None:
-                continue
-            async with page.lock:
+            page = await find_lock_page(k, mapping, index)
+            if page is not None:
                 if await unmap_and_look(k, mapping, index, page):
                     still.append(index)
+                await unlock_and_put(k, page)
         held = tuple(still)
         if not held:
             return 0
@@ -68,12 +68,11 @@ async def wait_for_holders(k: Kernel, mapping: AddressSpace) -> int:
 async def replace_held(k: Kernel, mapping: AddressSpace) -> int:
     """Give the file a copy of every page that somebody has."""
     for index in range(await pages_in(k, mapping)):
-        page = await mapping.slot(index).load()
-        if page is None:
-            continue
-        async with page.lock:
+        page = await find_lock_page(k, mapping, index)
+        if page is not None:
             if await unmap_and_look(k, mapping, index, page):
                 await replace_page(k, mapping, index, page)
+            await unlock_and_put(k, page)
     return 0
 
 

@@ -177,7 +177,7 @@ async def nobody_has_it(_k, _mapping, _index, _page):
 
 async def one_more_is_fine(k, mapping, index, page):
     await unmap_mapping_page(k, mapping, index)
-    return await page.refcount.load() > 2
+    return await page.refcount.load() > 3
 
 
 async def keep_the_old_reference(k, mapping, index, page):
@@ -230,7 +230,7 @@ MUTANTS = [
     mutant("does not look", PINNED, SEALED, page_replacement, exclude_pins=linux.exclude_pins),
     mutant("denies nobody", LEAVES, LOST, copy_on_seal, deny_writable=deny_nobody),
     mutant("takes no page's lock", FAULTED, SEALED, copy_on_seal, exclude_pins=replace_without_the_lock),
-    mutant("unmaps only once", FORKED, SEALED, copy_on_seal, ("strategies.copy_on_seal", "unmap_page", unmap_once)),
+    mutant("unmaps only once", FORKED, SEALED, copy_on_seal, ("strategies.replacing", "unmap_page", unmap_once)),
     mutant("leaves the old page mapped", SHOWN, SEALED, copy_on_seal, exclude_pins=replace_and_leave_mapped),
     mutant("judges without counting", PINNED, SEALED, unmap_then_wait, (LOOK, "unmap_and_look", nobody_has_it)),
     mutant("allows for one more", PINNED, SEALED, unmap_then_wait, (LOOK, "unmap_and_look", one_more_is_fine)),

@@ -32,6 +32,7 @@ async def replace_page(k: Kernel, mapping: AddressSpace, index: int, page: Page)
     copy = await copy_page(k, page)
     await copy.mapping.store(mapping)
     await copy.index.store(index)
+    await copy.flags.store(await page.flags.load())  # or what is dirty would never reach a disk
     await mapping.slot(index).store(copy)
     # Detached before it is unlocked: a fault that waits for the lock must not map the old page.
     await page.mapping.store(None)

@@ -27,7 +27,7 @@ from mmsim.errors import UserError
 from mmsim.kernel.direct_io import TRANSPORTS
 from mmsim.scenario import Process, Scenario, ThreadFunction
 from mmsim.syscalls import PAGE_SIZE, Device
-from mmsim.verdict import Expected
+from mmsim.verdict import OTHERS, Expected
 
 K = TypeVar("K")
 
@@ -157,7 +157,7 @@ def check(scenario: Scenario, where: str, strategies: Collection[str] | None = N
         if not isinstance(strategy, str):
             msg = f"{where}: `expect` has {_a(strategy)} as a key; it maps names of strategies to HOLDS or VIOLATED"
             raise UserError(msg)
-        if strategies is not None and strategy not in strategies:
+        if strategies is not None and strategy not in (*strategies, OTHERS):
             advice = suggestion(strategy, strategies, f"there are {', '.join(sorted(strategies))}")
             msg = f"{where}: `expect` has a verdict for {strategy!r}, which is no strategy; {advice}"
             raise UserError(msg)

@@ -1,6 +1,7 @@
 """Booting: from a scenario, a strategy and a release to a machine that any driver can run.
 
-`setup` runs alone, first, in the main process.  Then each plain function of `threads` is a thread of that process on a
+`setup` runs alone, first, in the main process; should it have to wait, the devices first do what they have to do, which
+a design that waits for them in munmap() needs.  Then each plain function of `threads` is a thread of that process on a
 CPU of its own; `process(...)` makes a process that inherits the descriptors and not the mappings, `copies(...)` several
 alike; every function in `children` waits until somebody forks it; every device is a thread, in the context in which
 its transport has the data copied.
@@ -8,7 +9,7 @@ its transport has the data copied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from mmsim.cells import Cell, World
@@ -41,8 +42,10 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
         return Kernel(name, world, process, strategy, release, scenario.words_per_page, Cpus(tuple(cpus)))
 
     setup = SimSyscalls(kernel("setup", main), 0, {}, children, alone=False)
-    shared = _run_alone(scenario.setup(setup), values)
-    _run_alone(settle(setup.k, tuple(world.of(Page))), values)
+    devices = [(world.handle(BlockDevice, name), TRANSPORTS[transport]) for name, transport in _device_names(scenario)]
+    beside = [device_interrupts(kernel(device.name, main), device) for device, _ in devices]
+    shared = _run_alone(scenario.setup(setup), beside, values)
+    _run_alone(settle(setup.k, tuple(world.of(Page))), [], values)
 
     plan = list(_plan(scenario, world, main))
     for child in scenario.children:
@@ -61,9 +64,9 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
             threads.append(Thread(name, _child(function, sys, shared, k, process)))
         else:
             threads.append(Thread(name, _starter(function, sys, shared)))
-    for name, transport in _device_names(scenario):
-        interrupts = _starter(device_interrupts, kernel(name, main), world.handle(BlockDevice, name))
-        threads.append(Thread(name, interrupts, TRANSPORTS[transport].context, silent=True))
+    for device, transport in devices:
+        interrupts = _starter(device_interrupts, kernel(device.name, main), device)
+        threads.append(Thread(device.name, interrupts, transport.context, silent=True))
     groups = tuple(
         tuple(f"{item.threads[0].__name__}[{number}]" for number in range(item.copies))
         for item in scenario.threads
@@ -139,28 +142,60 @@ def _inherit_descriptors(parent: Process, child: Process, values: dict[Cell[Any]
             values[file.f_count] += 1
 
 
-def _run_alone(coroutine: Coroutine[Any, Any, object], values: dict[Cell[Any], Any]) -> object:
-    """Run setup to its end; each step takes effect on `values` at once."""
-    result: Any = None
-    while True:
+def _run_alone(
+    setup: Coroutine[Any, Any, object], devices: Sequence[Coroutine[Any, Any, object]], values: dict[Cell[Any], Any]
+) -> object:
+    """Run setup to its end; each step takes effect on `values` at once.  Devices move only while setup cannot."""
+    alone = _Alone(setup, values)
+    beside = [_Alone(device, values) for device in devices]
+    while not alone.run():
+        moved = [device.taken for device in beside]
+        for device in beside:
+            device.run()
+        if moved == [device.taken for device in beside]:
+            msg = f"setup waits for ever at {alone.step!r}, for it runs alone"
+            raise UserError(msg)
+    for device in beside:
+        device.coroutine.close()
+    return alone.result
+
+
+class _Alone:
+    """A coroutine that runs before anything races: its pending step, and how many it has taken."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, object], values: dict[Cell[Any], Any]) -> None:
+        self.coroutine = coroutine
+        self.values = values
+        self.taken = 0
+        self.step: Step[Any] | None = None
+        self.result: object = None
+
+    def run(self) -> bool:
+        """Take steps until one blocks, or to the end; whether it is reached."""
         try:
-            step = coroutine.send(result)
+            while True:
+                if self.step is None:
+                    self._resume()
+                assert self.step is not None
+                cell = self.step.cell
+                outcomes = self.step.alternatives(self.values.get(cell, cell.initial) if cell else None)
+                if not outcomes:
+                    return False
+                new, self.result = outcomes[0]
+                if cell is not None:
+                    self.values[cell] = new
+                self.taken += 1
+                self._resume()
         except StopIteration as end:
-            return end.value
+            self.result = end.value
+            return True
         except KernelBug as bug:
-            msg = f"setup runs into a kernel bug: {bug}"
+            msg = f"setup runs into a kernel bug at {self.step!r}: {bug}"
             raise UserError(msg) from bug
+
+    def _resume(self) -> None:
+        step = self.coroutine.send(self.result)
         if not isinstance(step, Step):
             msg = f"setup awaits something that is no step: {step!r}"
             raise UserError(msg)
-        try:
-            outcomes = step.alternatives(values.get(step.cell, step.cell.initial) if step.cell else None)
-        except KernelBug as bug:
-            msg = f"setup runs into a kernel bug at {step!r}: {bug}"
-            raise UserError(msg) from bug
-        if not outcomes:
-            msg = f"setup waits for ever at {step!r}, for it runs alone"
-            raise UserError(msg)
-        new, result = outcomes[0]
-        if step.cell is not None:
-            values[step.cell] = new
+        self.step = step

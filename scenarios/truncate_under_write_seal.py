@@ -19,7 +19,7 @@ from mmsim.syscalls import (
     Syscalls,
     fill,
 )
-from mmsim.verdict import VIOLATED
+from mmsim.verdict import OTHERS, VIOLATED
 
 
 @attrs.frozen
@@ -59,5 +59,5 @@ scenario = Scenario(
     threads=(truncater, sealer),
     always=(no_byte_below_the_size_changes,),
     sometimes=(seal_granted,),
-    expect={"sealing_v2": VIOLATED, "wait_for_pins": VIOLATED, "delayed_unmap": VIOLATED},
+    expect={OTHERS: VIOLATED},
 )

@@ -22,7 +22,7 @@ from mmsim.syscalls import (
     Syscalls,
     fill,
 )
-from mmsim.verdict import HOLDS, VIOLATED
+from mmsim.verdict import HOLDS, OTHERS, VIOLATED
 
 SLOW = Device("slow")
 
@@ -59,7 +59,14 @@ def make(n: int) -> Scenario:
         setup=setup,
         threads=(copies(n, user, devices=(SLOW,)), sealer),
         sometimes=(seal_granted, seal_refused),
-        expect={"sealing_v2": VIOLATED, "wait_for_pins": HOLDS, "delayed_unmap": HOLDS},
+        expect={
+            OTHERS: HOLDS,
+            "sealing_v2": VIOLATED,
+            "pin_user_pages": VIOLATED,
+            "delayed_unmap_mutex": VIOLATED,
+            "delayed_unmap_irq_lock": VIOLATED,
+            "delayed_unmap_look_first": VIOLATED,
+        },
     )
 
 

@@ -35,6 +35,7 @@ LOST = "no completed I/O is lost to a buffer that is still mapped"
 LEAK = "no page is leaked"
 COUNT = "i_mmap_writable is back at its resting value"
 AGREE = "MAP_SHARED views agree"
+COUNTED = "what a design counts is back at its resting value"
 
 
 @attrs.frozen
@@ -58,10 +59,11 @@ def promises(view: View, inode: Inode) -> list[Promise]:
 
 
 class AlwaysOn:
-    """The always-on properties of one machine."""
+    """The always-on properties of one machine; `counts` are the fields that the design in force adds to it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, counts: tuple[str, ...] = ()) -> None:
         self.world = world
+        self.counts = counts
 
     def watched(self, cell: Cell[Any]) -> bool:
         """Whether a change of this cell has to be judged."""
@@ -193,7 +195,7 @@ class AlwaysOn:
     def resting(self, tables: Tables, places: Places) -> Fault | None:
         """Judge a state in which every thread has ended and every device is idle."""
         view = tables.view(places)
-        return self._leaks(view) or self._counters(view) or self._views(view)
+        return self._leaks(view) or self._counters(view) or self._counted(view) or self._views(view)
 
     def _leaks(self, view: View) -> Fault | None:
         cached: dict[Page, int] = {}
@@ -233,6 +235,14 @@ class AlwaysOn:
     def _narrow(self, view: View, inode: Inode) -> bool:
         """Whether some mapping is shared but does not count, as a read-only one of a sealed file since v6.7."""
         return any(vma.shared and not vma.flags & 0x20 for _, vma in view[inode.mapping.i_mmap])
+
+    def _counted(self, view: View) -> Fault | None:
+        for owner in (*self.world.of(Page), *self.world.of(AddressSpace)):
+            for field in self.counts:
+                cell = self.world.named(f"{owner.name}.{field}")
+                if isinstance(cell, Cell) and view[cell] != cell.initial:
+                    return (COUNTED, f"{cell.name} is {view[cell]} at rest, and began as {cell.initial}")
+        return None
 
     def _views(self, view: View) -> Fault | None:
         for inode in self.world.of(Inode):

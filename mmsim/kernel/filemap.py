@@ -1,6 +1,6 @@
 """The page cache: looking a page up, reading a file.
 
-Follows mm/filemap.c (find_get_page, do_generic_file_read) and mm/shmem.c (shmem_file_read_iter), v3.17.
+Follows mm/filemap.c (find_get_page, find_lock_page, do_generic_file_read) and mm/shmem.c (shmem_file_read_iter), v3.17.
 
 Not modelled: read-ahead and uptodate bits, because a memfd has no backing store.
 """
@@ -28,6 +28,25 @@ async def find_get_page(k: Kernel, mapping: AddressSpace, index: int) -> Page | 
         if await slot.load() is page:
             return page
         await put_page(k, page)
+
+
+async def find_lock_page(k: Kernel, mapping: AddressSpace, index: int) -> Page | None:
+    """The cached page locked and with a reference, or None for a hole."""
+    while True:
+        page = await find_get_page(k, mapping, index)
+        if page is None:
+            return None
+        await page.lock.acquire()
+        # Whoever had it locked may have given the file another page meanwhile, or none.
+        if await page.mapping.load() is mapping:
+            return page
+        await unlock_and_put(k, page)
+
+
+async def unlock_and_put(k: Kernel, page: Page) -> None:
+    """Undo find_lock_page()."""
+    await page.lock.release()
+    await put_page(k, page)
 
 
 async def read_page(k: Kernel, page: Page, start: int, end: int) -> bytes:

@@ -40,8 +40,13 @@ async def put_page(k: Kernel, page: Page) -> None:
 async def drop_reference(k: Kernel, page: Page) -> None:
     """put_page() of Linux: the last reference frees the page.  Safe in any context: atomics only."""
     if await page.refcount.dec_and_test():
-        for word in k.words:
-            await page.word(word).update(poisoned)
+        await free_page(k, page)
+
+
+async def free_page(k: Kernel, page: Page) -> None:
+    """__free_page(): nobody has a reference any more."""
+    for word in k.words:
+        await page.word(word).update(poisoned)
 
 
 def poisoned(old: bytes) -> bytes:

@@ -83,7 +83,7 @@ UDMABUF_CHECKS_UNLOCKED = change(
 )
 UDMABUF_HEEDS_FUTURE_WRITE = change("UDMABUF_CREATE refuses F_SEAL_FUTURE_WRITE as well", "v6.12.7..")
 UDMABUF_MAPS_PFNS = change("a dma-buf made by udmabuf is mapped by page frame number", "v6.11..")
-FOLL_PIN = change("process_vm_writev() and io_uring take pages with FOLL_PIN, not with FOLL_GET", "v5.6..")
+FOLL_PIN = change("pin_user_pages() is there, and process_vm_writev() and io_uring call it", "v5.7..")
 DIRECT_IO_PINS = change("direct I/O takes its pages with FOLL_PIN, not with FOLL_GET", "v6.5..")
 RDMA_PINS = change("RDMA takes its pages with FOLL_PIN", "v5.7..")
 FORK_COPIES_PINNED = change("fork() copies a private page at once where it is pinned with FOLL_PIN", "v5.9..")

@@ -20,13 +20,27 @@ from mmsim.syscalls import EBUSY, EPERM
 
 @attrs.frozen
 class Budget:
-    """What a design asks of the kernel: page flags, bytes in struct page (32- and 64-bit), atomics, conversions."""
+    """What a design asks of the kernel, beyond what Linux without any protection does."""
 
     page_flags: int = 0
     struct_page_bytes_32: int = 0
     struct_page_bytes_64: int = 0
+    """Bytes more in every struct page, with what alignment makes of them."""
     atomics_in_gup: int = 0
+    """Atomic operations more for each page that get_user_pages() takes for writing."""
+    cache_lines_in_gup: int = 0
+    """Cache lines more that it writes for each such page: those of struct page it has in any case."""
+    atomics_in_unpin: int = 0
+    atomics_in_put_page: int = 0
+    """Atomic operations, or looks at a further word, in every put_page() of any page."""
+    atomics_in_munmap: int = 0
+    """Atomic operations more for each page that a shared mapping had mapped."""
     callers_to_convert: str = "none"
+    drops_in_interrupt: str = "nothing"
+    """What giving a page back does in interrupts, other than to count in struct page."""
+    who_waits: str = "nobody"
+    bytes_copied: str = "nothing"
+    """What a seal copies."""
 
 
 Path = Callable[..., Coroutine[Any, Any, Any]]
@@ -38,6 +52,9 @@ class Guarantee(Enum):
     SEALED = "F_SEAL_WRITE"
     REMOUNTED = "remount read-only"
     IMMUTABLE = "S_IMMUTABLE"
+
+
+EVERY_PROMISE = frozenset(Guarantee)
 
 
 @attrs.frozen

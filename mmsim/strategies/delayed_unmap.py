@@ -8,8 +8,9 @@ It is right because the debt is published before the pins are looked at: either 
 later one can come through a PTE that is already cleared (get_user_pages_fast() looks at the PTE again after its pin),
 or the one who drops the last pin finds the debt.  Whoever takes the debt off the page pays it, once.
 
-The price: two counts for each page, two more atomics in get_user_pages_fast() for writing, every caller that pins for
-writing must give the pin back by name instead of by put_page(), and the counter is lowered in interrupts.
+The price: a count of pins and a debt (to whom, how much) for each page, one more atomic in get_user_pages_fast() for
+writing and one in giving back, every caller that pins for writing must give the pin back by name instead of by
+put_page(), and the counter is lowered in interrupts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import attrs
 
 from mmsim.cells import Cell
 from mmsim.kernel.page_alloc import put_page
-from mmsim.kernel.strategy import Budget, linux
+from mmsim.kernel.strategy import EVERY_PROMISE, Budget, linux
 from mmsim.kernel.types import AddressSpace, Kernel, Mm, Page, Pin, Vma
 
 
@@ -84,11 +85,15 @@ delayed_unmap = attrs.evolve(
     pin=pin,
     unpin=unpin,
     before_unmap_writable=owe_drops,
+    guards=EVERY_PROMISE,
     counts=("write_pins", "owed_drops"),
     budget=Budget(
-        struct_page_bytes_32=8,
-        struct_page_bytes_64=8,
-        atomics_in_gup=2,
+        struct_page_bytes_32=12,
+        struct_page_bytes_64=16,
+        atomics_in_gup=1,
+        atomics_in_unpin=1,
+        atomics_in_munmap=4,
         callers_to_convert="every caller of get_user_pages() that writes",
+        drops_in_interrupt="lowers i_mmap_writable",
     ),
 )

@@ -14,6 +14,12 @@ from __future__ import annotations
 import attrs
 
 from mmsim.kernel.memfd import memfd_wait_for_pins
-from mmsim.kernel.strategy import linux
+from mmsim.kernel.strategy import Budget, linux
 
-wait_for_pins = attrs.evolve(linux, name="wait_for_pins", doc=__doc__ or "", exclude_pins=memfd_wait_for_pins)
+wait_for_pins = attrs.evolve(
+    linux,
+    name="wait_for_pins",
+    doc=__doc__ or "",
+    exclude_pins=memfd_wait_for_pins,
+    budget=Budget(who_waits="F_ADD_SEALS, up to 150 ms, with i_mutex held"),
+)

@@ -1,0 +1,48 @@
+"""What several designs share that give the file another page, and leave the old one to whoever holds it.
+
+The page's lock keeps faults away meanwhile: whoever waits for it in a fault finds the page detached, and looks again.
+Only fork() maps a page without that lock, and it can copy nothing but an entry that is there; so once the map count
+is 0 under the lock, it stays 0.
+
+A read(2) that began before may still return the old page, as it could return what a write(2) has since overwritten.
+"""
+
+from __future__ import annotations
+
+from mmsim.kernel.filemap import find_lock_page, unlock_and_put
+from mmsim.kernel.memory import copy_page
+from mmsim.kernel.page_alloc import put_page
+from mmsim.kernel.truncate import unmap_mapping_page
+from mmsim.kernel.types import AddressSpace, Kernel, Page
+
+
+async def unmap_page(k: Kernel, mapping: AddressSpace, index: int, page: Page) -> None:
+    """Take a locked page out of every page table; it stays out until it is unlocked.
+
+    Again if need be: a fork may have copied the parent's entry to a child whose table was already gone through.
+    """
+    await unmap_mapping_page(k, mapping, index)
+    while await page.mapcount.load():
+        await unmap_mapping_page(k, mapping, index)
+
+
+async def replace_page(k: Kernel, mapping: AddressSpace, index: int, page: Page) -> None:
+    """replace_page_cache_page(): put a copy in the place of a page that is locked and unmapped."""
+    # Copied after the unmapping: a mapping must not show what the copy does not have.
+    copy = await copy_page(k, page)
+    await copy.mapping.store(mapping)
+    await copy.index.store(index)
+    await copy.flags.store(await page.flags.load())  # or what is dirty would never reach a disk
+    await mapping.slot(index).store(copy)
+    # Detached before it is unlocked: a fault that waits for the lock must not map the old page.
+    await page.mapping.store(None)
+    await put_page(k, page)
+
+
+async def unmap_and_replace(k: Kernel, mapping: AddressSpace, index: int) -> None:
+    """Give the file a copy of its page `index`, if it has one."""
+    page = await find_lock_page(k, mapping, index)
+    if page is not None:
+        await unmap_page(k, mapping, index, page)
+        await replace_page(k, mapping, index, page)
+        await unlock_and_put(k, page)

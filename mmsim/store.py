@@ -46,7 +46,7 @@ class Store:
     def get(self, test: str, key: str) -> Kept:
         """What is known of a test; the answer only if it was to the question with this key."""
         try:
-            text = self.path(test).read_text()
+            text = self.path(test).read_text(encoding="utf-8")
         except FileNotFoundError:
             return Kept()
         except (OSError, UnicodeDecodeError):

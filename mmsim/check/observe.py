@@ -39,9 +39,7 @@ Graph = Mapping[int, Sequence[int]]
 
 def observe(scenario: Scenario, tables: Tables, found: Explored, outcomes: Iterable[Outcome]) -> Observed:
     """Everything that is observed in a finished search."""
-    sealing = [
-        (automaton, graph) for automaton in tables.automata for graph in calls_of(automaton, SEALING) if graph
-    ]
+    sealing = [(automaton, graph) for automaton in tables.automata for graph in calls_of(automaton, SEALING) if graph]
     sleeps = {
         automaton.nodes[number].frames[-1].function
         for automaton, graph in sealing
@@ -51,7 +49,9 @@ def observe(scenario: Scenario, tables: Tables, found: Explored, outcomes: Itera
     seen = list(outcomes)
     return Observed(
         waits=tuple(sorted(set(waits(tables, found)))),
-        seal_ns=most(longest(graph, {number: slept(automaton, number) for number in graph}) for automaton, graph in sealing),
+        seal_ns=most(
+            longest(graph, {number: slept(automaton, number) for number in graph}) for automaton, graph in sealing
+        ),
         seal_steps=most(longest(graph, dict.fromkeys(graph, 1)) for _, graph in sealing),
         seal_sleeps_in=tuple(sorted(sleeps)),
         needless=tuple(one.__name__ for one in scenario.needless if any(holds_for(one, outcome) for outcome in seen)),

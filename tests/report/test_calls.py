@@ -6,8 +6,7 @@ import pytest
 
 from mmsim.report.calls import written
 from mmsim.syscalls import F_SEAL_GROW, F_SEAL_WRITE, MAP_SHARED, MFD_ALLOW_SEALING, PROT_READ, PROT_WRITE
-from mmsim.trace import SYSTEM_CALLS
-from mmsim.trace import Frame
+from mmsim.trace import SYSTEM_CALLS, Frame
 from tests.report.samples import SLOW
 
 

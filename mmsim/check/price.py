@@ -209,13 +209,13 @@ def priced(path: str, strategy: Strategy, release: Release) -> Priced:
     values = dict(machine.initial)
     lines: set[tuple[str, str]] = set()
     steps = atomics = slept = 0
+    waits = False
     coroutine = machine.threads[0].start()
     result: Any = None
     while True:
         try:
             step = coroutine.send(result)
         except StopIteration:
-            waits = False
             break
         assert isinstance(step, Step)
         moves = step.alternatives(None if step.cell is None else values.get(step.cell, step.cell.initial))

@@ -130,7 +130,7 @@ def explain(
     """Say why DESIGN gets the verdict it has on SCENARIO: the counterexample, or how it closes the hole."""
     from mmsim.report import explanation
 
-    options = chosen({"max_seconds": SECONDS_PER_TEST, "all_steps": all_steps})
+    options = chosen({"unreduced": False, "max_seconds": SECONDS_PER_TEST, "all_steps": all_steps})
     tasks = batch.plan((scenario,), (design,), release, options)
     store = store_in(folder)
     known = batch.recall(tasks, store)

@@ -182,7 +182,8 @@ def reused(told: Comparison) -> str:
     """Which results were kept from earlier runs, in one sentence."""
     anew = [f"{entry(one).scenario} under {one['test']['strategy']}" for one in told.results if not one["reused"]]
     kept = len(told.results) - len(anew)
-    damaged = f"{told.damaged} kept results were damaged and are judged anew.  " if told.damaged else ""
+    were = "kept result was damaged and is" if told.damaged == 1 else "kept results were damaged and are"
+    damaged = f"{told.damaged} {were} judged anew.  " if told.damaged else ""
     if not kept:
         return f"{damaged}All {len(anew)} results were judged in this run{' (--fresh)' if told.fresh else ''}."
     if not anew:

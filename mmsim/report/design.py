@@ -129,8 +129,8 @@ def remarks(one: Design) -> list[str]:
     """What the columns of a row leave out, as sentences without a full stop."""
     told = []
     if one.violated:
-        others = f" and {len(one.violated) - 1} more" if len(one.violated) > 1 else ""
-        told.append(f"fails {one.violated[0]}{others}")
+        more = f" and {len(one.violated) - 1} more" if len(one.violated) > 1 else ""
+        told.append(f"fails {one.violated[0]}{more}")
     if one.needless:
         told.append(f"refuses needlessly in {', '.join(one.needless)}")
     for call, functions in one.waits.items():

@@ -273,7 +273,7 @@ class Keys:
         file, colon, name = strategy.rpartition(":")
         whose = f"{Path(file).resolve()}:{name}" if colon else name
         return (
-            "\n".join([where, whose, on, self.how]),
+            f"{where}\n{whose}\n{on}\n{self.how}",
             self.digest.digest(self.scenarios[where], text, self.model, on, expected),
         )
 

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
+from mmsim.cells import SpinLock
 from mmsim.check.judge import holds_for
 from mmsim.engine.automaton import Automaton, Node
 from mmsim.engine.search import Explored
@@ -60,12 +61,17 @@ def observe(scenario: Scenario, tables: Tables, found: Explored, outcomes: Itera
 
 
 def waits(tables: Tables, found: Explored) -> Iterator[Wait]:
-    """Whoever is inside a system call where nothing but a silent device could still move."""
+    """Whoever is inside a system call where nothing but a silent device could still move.
+
+    A device of the model may stop between any two steps, but an interrupt that holds a spinlock runs to its end.  So
+    where a task spins for such a lock, the device was cut short in its handler, and nobody waits for an answer of it.
+    """
+    loud = [thread for thread, each in enumerate(tables.machine.threads) if not each.silent]
     stuck = {
-        (thread, number)
+        (thread, nodes[thread])
         for nodes in found.quiescent
-        for thread, number in enumerate(nodes)
-        if not tables.machine.threads[thread].silent
+        if not any(spins(tables.node(thread, nodes[thread])) for thread in loud)
+        for thread in loud
     }
     for thread, number in stuck:
         node = tables.node(thread, number)
@@ -83,6 +89,11 @@ def drops(tables: Tables) -> Iterator[Drop]:
                 if isinstance(tables.machine.world.named(node.step.cell.name.rpartition(".")[0]), Page):
                     last = (bool, True) in node.next
                     yield Drop(field_of(node), automaton.thread.context.value, last)
+
+
+def spins(node: Node) -> bool:
+    """Whether the pending step takes a spinlock."""
+    return node.step is not None and node.step.acquires and isinstance(node.step.cell, SpinLock)
 
 
 def word_of(node: Node) -> str:

@@ -7,6 +7,7 @@ or as Markdown.  Where all cells fit as words they are words, and else they are 
 from __future__ import annotations
 
 import textwrap
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -206,7 +207,7 @@ def text(told: Comparison, *, width: int = WIDTH, colour: bool = False) -> str:
     words = table.words(told.entries, width=width, colour=colour)
     rows = design_rows(told)
     parts += [words] if words else []
-    parts.append(aligned([list(line) for line in GROUPS], rows))
+    parts.append(aligned([list(line) for line in GROUPS], rows, width))
     if not words:
         parts.append("Tests that hold, by chapter\n" + table.plain(chapter_rows(told), gap=1))
         parts += [
@@ -234,17 +235,31 @@ def text(told: Comparison, *, width: int = WIDTH, colour: bool = False) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def aligned(head: Rows, rows: Rows) -> str:
-    """Columns under a head of two lines; the group's name stands over its first column and may reach beyond."""
+def aligned(head: Rows, rows: Rows, width: int) -> str:
+    """Columns under a head of two lines; a group's name stands over its first column and may reach beyond.
+
+    Where they are too wide the gaps become narrower first, and then the first column.
+    """
     groups, *rest = head
-    lines = table.plain([*rest, *rows]).splitlines()
-    starts = [0]
-    for column in zip(*rest, *rows, strict=True):
-        starts.append(starts[-1] + max(map(len, column)) + table.GAP)
+    whole = [*rest, *rows]
+    widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
+    gap = table.GAP if sum(widths) + table.GAP * (len(widths) - 1) <= width else 1
+    room = max(MINIMUM, width - sum(widths[1:]) - gap * (len(widths) - 1))
+    whole = [[shortened(row[0], room), *row[1:]] for row in whole]
+    widths[0] = min(widths[0], room)
     line = ""
-    for name, start in zip(groups, starts, strict=False):
-        line = f"{line:<{start}}{name}" if name else line
-    return "\n".join([line, *lines])
+    for name, start in zip(groups, accumulate(widths, lambda at, one: at + one + gap, initial=0), strict=False):
+        line = f"{line:<{start}}{' ' if line[start:] else ''}{name}" if name else line
+    return "\n".join([line, table.plain(whole, gap=gap)])
+
+
+MINIMUM: Final = 10
+"""How narrow the column of names may become."""
+
+
+def shortened(text: str, room: int) -> str:
+    """A text cut where it is too long."""
+    return text if len(text) <= room else f"{text[: room - 3]}..."
 
 
 def marks(told: Comparison, results: Sequence[Mapping[str, Any]], width: int, *, colour: bool) -> str:
@@ -264,9 +279,9 @@ def marks(told: Comparison, results: Sequence[Mapping[str, Any]], width: int, *,
 
 def cell_text(cell: str, *, colour: bool) -> str:
     """A mark in its column, in colour on a terminal."""
-    padded = f"{' ' * (COLUMN - 2)}{cell:<2}"
     kind = "unexpected" if "!" in cell else {".": "Holds", "V": "Violated", "?": "Undecided"}.get(cell[:1], "")
-    return table.paint(padded, kind) if colour and kind else padded
+    shown = table.paint(cell, kind) if colour and kind else cell
+    return f"{' ' * (COLUMN - 2)}{shown}{' ' * (2 - len(cell))}"
 
 
 def wrapped(rows: Rows, width: int) -> str:

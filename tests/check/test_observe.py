@@ -8,8 +8,10 @@ import attrs
 import pytest
 
 from mmsim.catalogue import find
+from mmsim.cells import SpinLock
 from mmsim.check import Test, check
 from mmsim.check.observe import components, longest
+from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.releases import V3_17
 from mmsim.steps import sleep
 from mmsim.strategies import STRATEGIES
@@ -17,7 +19,7 @@ from mmsim.strategies.delayed_unmap import delayed_unmap
 from mmsim.strategies.sealing_v2 import sealing_v2
 from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import EBUSY
-from mmsim.verdict import Drop, Violated, Wait
+from mmsim.verdict import WAITING, Drop, Violated, Wait
 
 SMALL = ("dio_completes_after_seal", "dio_from_another_process", "dio_then_exit", "dio_write_out", "seal_races_mmap",
          "truncate_under_write_seal", "two_sealers")  # fmt: skip
@@ -95,6 +97,27 @@ def test_a_design_that_waits_in_munmap_is_found_out():
     assert Wait("munmap", "wait_in_munmap", "_refcount") in seen.waits
 
 
+async def unpin_under_a_lock(k, pin):
+    async with k.world.lock(SpinLock, "pins_lock").irqsave():
+        await put_page(k, pin.page)
+
+
+async def look_under_the_lock(k, _mm, _vma, pages):
+    async with k.world.lock(SpinLock, "pins_lock").irqsave():
+        for page in pages:
+            await page.refcount.load()
+
+
+def test_an_interrupt_that_holds_a_spinlock_keeps_nobody_waiting():
+    locked = attrs.evolve(
+        wait_for_pins, name="locked", unpin=unpin_under_a_lock, before_unmap_writable=look_under_the_lock
+    )
+    # the model's device may stop inside its handler, and then the outcome is that munmap() never returns
+    found = observed("dio_races_munmap", locked)
+    assert any(dict(outcome)["unmapper"] is WAITING for outcome in found.outcomes)
+    assert {wait.call for wait in found.observed.waits} == {"wait_for"}
+
+
 def test_a_seal_that_is_held_off_for_ever_is_found_out():
     seen = observed("dio_completes_after_seal", WAITS_IN_SEAL).observed
     assert Wait("add_seals", "wait_for_ever", "_refcount") in seen.waits
@@ -149,7 +172,7 @@ def test_components_against_plain_reachability(seed):
             for after in following:
                 reach[one] |= reach[after]
     found = components(graph)
-    assert sorted(sum(found, [])) == list(graph)
+    assert sorted(one for component in found for one in component) == list(graph)
     alike = {frozenset(other for other in reach[one] if one in reach[other]) for one in graph}
     assert {frozenset(component) for component in found} == alike
     place = {one: number for number, component in enumerate(found) for one in component}

@@ -41,7 +41,7 @@ GROUPS: Final = (
     ),
 )
 LEGEND: Final = (
-    ("holds", "tests that hold of those judged; which they are is seen below, `!` where a verdict was not expected"),
+    ("holds", "tests that hold of those judged; `!` where a verdict was not expected"),
     ("needlessly", "scenarios in which somebody is refused though nobody needed it"),
     (
         "munmap, exit",

@@ -128,9 +128,9 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
 def remarks(one: Design) -> list[str]:
     """What the columns of a row leave out, as sentences without a full stop."""
     told = []
-    if one.violated:
-        more = f" and {len(one.violated) - 1} more" if len(one.violated) > 1 else ""
-        told.append(f"fails {one.violated[0]}{more}")
+    for broken, places in one.broken.items():
+        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+        told.append(f"`{broken}` is broken in {places[0]}{more}")
     if one.needless:
         told.append(f"refuses needlessly in {', '.join(one.needless)}")
     for call, functions in one.waits.items():
@@ -138,7 +138,9 @@ def remarks(one: Design) -> list[str]:
         if others:
             told.append(f"{call} waits for a silent device in {', '.join(f'{each}()' for each in others)}")
     if one.seal_sleeps_in:
-        told.append(f"a seal sleeps in {', '.join(f'{each}()' for each in one.seal_sleeps_in)}")
+        where = ", ".join(f"{each}()" for each in one.seal_sleeps_in)
+        steps = "any number of" if one.seal_steps is None else f"at most {one.seal_steps}"
+        told.append(f"a seal sleeps in {where} and takes {steps} steps")
     if one.budget.callers_to_convert != "none":
         told.append(f"to convert: {one.budget.callers_to_convert}")
     if costs := "; ".join(str(path) for path in one.more if path.path in TOLD and str(path)):

@@ -136,10 +136,10 @@ def test_a_row():
     assert row.needless == {"c": ("refused",)}
     assert row.broken == {"sealed content never changes": ("b",)}
     assert remarks(row) == [
-        "fails b",
+        "`sealed content never changes` is broken in b",
         "refuses needlessly in c",
         "munmap waits for a silent device in wait_for_writers()",
-        "a seal sleeps in memfd_wait_for_pins()",
+        "a seal sleeps in memfd_wait_for_pins() and takes at most 6 steps",
     ]
 
 

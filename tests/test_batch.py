@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+from typing import ClassVar
 
 import pytest
 
@@ -14,7 +15,7 @@ from mmsim.store import Store
 class Silent:
     """A meter that remembers."""
 
-    told: list[tuple[int, int]] = []
+    told: ClassVar = []
 
     def __init__(self, title):
         self.title = title
@@ -40,7 +41,7 @@ def answered(name, **more):
 @pytest.fixture
 def begun(monkeypatch):
     """Threads in place of processes, and the names of the tasks in the order in which they were handed out."""
-    order: list[str] = []
+    order = []
 
     class Pool(concurrent.futures.ThreadPoolExecutor):
         def submit(self, function, one, *rest):
@@ -53,7 +54,7 @@ def begun(monkeypatch):
 
 def test_the_longest_begins_first_and_answers_keep_their_order(begun, monkeypatch):
     monkeypatch.setattr(batch, "answer", lambda one, *_rest: answered(one.scenario))
-    Silent.told = []
+    Silent.told.clear()
     tasks = [task(name) for name in ("short", "new", "kept", "long")]
     known = [None, None, answered("kept", reused=True), None]
     found = list(batch.carry_out(batch.Batch(tasks, known, [1.0, None, 2.0, 30.0]), 2, Silent))

@@ -203,7 +203,7 @@ FEW: Final = 6
 
 def text(told: Comparison, *, width: int = WIDTH, colour: bool = False) -> str:
     """The whole comparison in plain columns."""
-    parts = [table.surprises(told.entries, colour=colour)]
+    parts = [table.surprises(told.entries, width=width, colour=colour)]
     words = table.words(told.entries, width=width, colour=colour)
     rows = design_rows(told)
     parts += [words] if words else []
@@ -298,10 +298,14 @@ def wrapped(rows: Rows, width: int) -> str:
 # ---- as Markdown
 
 
+ONE_LINE: Final = 10_000
+"""Markdown breaks lines where it is read."""
+
+
 def markdown(told: Comparison) -> str:
     """The whole comparison as Markdown tables."""
     parts = []
-    if surprising := table.surprises(told.entries):
+    if surprising := table.surprises(told.entries, width=ONE_LINE):
         parts.append("## Not as expected\n\n" + "\n".join(f"- {line}" for line in surprising.splitlines()))
     parts.append("## Designs\n\n" + piped([list(GROUPS[1]), *design_rows(told)]))
     parts.append("## Tests that hold, by chapter\n\n" + piped(chapter_rows(told)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -44,15 +45,16 @@ def words(entries: Sequence[Entry], *, width: int = WIDTH, colour: bool = False)
     return next((_join(rows, colour=colour) for rows in fits), "")
 
 
-def surprises(entries: Sequence[Entry], *, colour: bool = False) -> str:
-    """One line for each verdict that is not what it should be."""
+def surprises(entries: Sequence[Entry], *, width: int = WIDTH, colour: bool = False) -> str:
+    """One sentence for each verdict that is not what it should be."""
     lines = []
     for entry in entries:
         if entry.fits and not entry.unwitnessed and entry.verdict != "Undecided":
             continue
         why = "a `sometimes` was never seen" if entry.unwitnessed else f"expected {entry.expected}"
         line = f"{entry.scenario} under {entry.strategy}: {entry.verdict}, {why}"
-        lines.append(paint(line, "unexpected") if colour else line)
+        for part in textwrap.wrap(line, width, subsequent_indent="  ", break_on_hyphens=False):
+            lines.append(paint(part, "unexpected") if colour else part)
     return "\n".join(lines)
 
 

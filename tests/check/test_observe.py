@@ -13,13 +13,14 @@ from mmsim.check import Test, check
 from mmsim.check.observe import components, longest
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.releases import V3_17
+from mmsim.scenario import Scenario, copies
 from mmsim.steps import sleep
 from mmsim.strategies import STRATEGIES
 from mmsim.strategies.delayed_unmap import delayed_unmap
 from mmsim.strategies.sealing_v2 import sealing_v2
 from mmsim.strategies.wait_for_pins import wait_for_pins
-from mmsim.syscalls import EBUSY
-from mmsim.verdict import WAITING, Drop, Violated, Wait
+from mmsim.syscalls import EBUSY, F_SEAL_WRITE, MAP_SHARED, MFD_ALLOW_SEALING, PROT_READ, PROT_WRITE, Device, fill
+from mmsim.verdict import WAITING, Drop, Holds, Violated, Wait
 
 SMALL = ("dio_completes_after_seal", "dio_from_another_process", "dio_then_exit", "dio_write_out", "seal_races_mmap",
          "truncate_under_write_seal", "two_sealers")  # fmt: skip
@@ -177,3 +178,34 @@ def test_components_against_plain_reachability(seed):
     assert {frozenset(component) for component in found} == alike
     place = {one: number for number, component in enumerate(found) for one in component}
     assert all(place[after] <= place[one] for one, following in graph.items() for after in following)
+
+
+# ---- copies of a process, of which the reduced search follows one of each permutation
+
+SLOW = Device("slow")
+
+
+async def mapped(sys):
+    fd = await sys.memfd_create("frame", MFD_ALLOW_SEALING)
+    await sys.pwrite(fd, fill(b"orig"))
+    return fd, await sys.mmap(fd, PROT_READ | PROT_WRITE, MAP_SHARED)
+
+
+async def reader(sys, shared):
+    _, buffer = shared
+    await sys.submit_direct_read(SLOW, buffer, fill(b"late"))
+    return await sys.munmap(buffer)
+
+
+async def sealer(sys, shared):
+    fd, _ = shared
+    return await sys.add_seals(fd, F_SEAL_WRITE)
+
+
+@pytest.mark.parametrize("strategy", [wait_for_pins, delayed_unmap, WAITS_IN_SEAL], ids=lambda strategy: strategy.name)
+def test_copies_that_seal_are_seen_alike(strategy):
+    scenario = Scenario(setup=mapped, threads=(reader, copies(2, sealer)), devices=(SLOW,))
+    reduced, whole = (observed("copies", strategy, scenario, reduce=reduce) for reduce in (True, False))
+    assert type(reduced) is type(whole) is Holds
+    assert reduced.coverage.states < whole.coverage.states
+    assert reduced.observed == whole.observed

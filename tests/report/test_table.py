@@ -45,6 +45,12 @@ def test_surprises_in_words_and_marked():
     assert "Holds?" in words([unseen, odd])
 
 
+def test_a_long_surprise_is_wrapped():
+    odd = Entry("a_scenario_with_quite_a_long_name" * 2, "a_strategy_with_one" * 2, "Holds", fits=False, expected="x")
+    assert all(len(line) <= 100 for line in surprises([odd]).splitlines())
+    assert len(surprises([odd], width=1000).splitlines()) == 1
+
+
 def test_many_strategies_still_fit():
     many = [f"strategy_number_{number:02}" for number in range(12)]
     text = words(entries(["short", "a_scenario_with_quite_a_long_name"], many))

@@ -15,7 +15,7 @@ from mmsim.store import Store
 class Silent:
     """A meter that remembers."""
 
-    told: ClassVar = []
+    told: ClassVar[list[tuple[int, int]]] = []
 
     def __init__(self, title):
         self.title = title

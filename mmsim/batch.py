@@ -14,11 +14,12 @@ import attrs
 from mmsim.errors import UserError
 
 if TYPE_CHECKING:
+    from mmsim.catalogue import LoadedScenario
     from mmsim.check import Bounds, Progress, Test
     from mmsim.kernel.releases import Release
     from mmsim.kernel.strategy import Strategy
     from mmsim.report.judged import Judged
-    from mmsim.report.table import Entry
+    from mmsim.store import Kept, Store
 
 
 class Meter(Protocol):
@@ -29,6 +30,9 @@ class Meter(Protocol):
 
     def end(self) -> None:
         """The test is done."""
+
+    def tests(self, done: int, wanted: int) -> None:
+        """How many tests are done."""
 
 
 @attrs.frozen
@@ -60,6 +64,10 @@ class Task:
     strategy: str
     release: str | None
     options: Options
+    kept_as: str = ""
+    """What a store knows the test by."""
+    key: str = ""
+    """A digest of everything its answer depends on."""
 
 
 @attrs.frozen
@@ -68,8 +76,10 @@ class Answer:
 
     text: str
     json: dict[str, Any]
-    entry: Entry
     status: int
+    complete: bool = False
+    """Whether nothing but another question could change it: every interleaving was explored."""
+    reused: bool = False
 
 
 def strategies() -> dict[str, Strategy]:
@@ -100,27 +110,15 @@ def load(scenario: str, strategy: str, release: str | None) -> Test:
     chosen = find_strategy(strategy)
     found = catalogue.find(scenario, [*strategies(), chosen.name])
     on = find_release(release or found.scenario.release)
-    return check.Test(found.name, found.scenario, chosen, on, digest(found.source, chosen))
+    return check.Test(found.name, found.scenario, chosen, on, question(found, chosen))
 
 
-MODEL = ("steps.py", "cells.py", "syscalls.py", "machine.py", "kernel/*.py")
+def question(found: LoadedScenario, strategy: Strategy) -> str:
+    """A hash of the texts of scenario, strategy and model: the same hash, the same question."""
+    from mmsim import digest
 
-
-def digest(source: str, strategy: Strategy) -> str:
-    """A hash of the scenario's text, of the strategy's and of the model's: the same hash, the same question."""
-    import hashlib
-    import sys
-    from pathlib import Path
-
-    root = Path(__file__).parent
-    values = [getattr(strategy, field.name) for field in attrs.fields(type(strategy))]
-    modules = (sys.modules.get(getattr(value, "__module__", "")) for value in values if callable(value))
-    files = {Path(module.__file__) for module in modules if module is not None and module.__file__ is not None}
-    files.update(path for pattern in MODEL for path in root.glob(pattern))
-    text = hashlib.sha256(f"{strategy.name}\n{source}".encode())
-    for content in sorted(path.read_bytes() for path in files):
-        text.update(content)
-    return text.hexdigest()[:16]
+    scenario = digest.of_scenario(found.path, found.source)
+    return digest.digest(scenario, digest.of_strategy(strategy), digest.of_model())
 
 
 def judged(task: Task, progress: Callable[[Progress], None] | None = None) -> Judged:
@@ -152,59 +150,132 @@ def judged(task: Task, progress: Callable[[Progress], None] | None = None) -> Ju
     return Judged(test, verdict, check.judge(test, verdict), seconds, execution)
 
 
-def answer(task: Task, progress: Callable[[Progress], None] | None = None) -> Answer:
-    """Carry out one task and put it into words; runs in a process of its own under --jobs."""
+def answer(task: Task, progress: Callable[[Progress], None] | None = None, store: Store | None = None) -> Answer:
+    """Carry out one task, put it into words and keep it; runs in a process of its own under --jobs."""
     try:
-        return put(judged(task, progress), task.options)
+        told = put(judged(task, progress), task.options)
     except UserError:
         raise
     except Exception as error:
         error.add_note(f"judging {task.scenario} under {task.strategy}")
         raise
+    if store is not None and told.complete and task.key:
+        kept = {"text": told.text, "json": told.json, "status": told.status}
+        store.put(task.kept_as, task.key, kept, told.json["seconds"])
+    return told
 
 
 def put(found: Judged, options: Options) -> Answer:
     """One judged test in words."""
-    from mmsim.report import json_, table, text
-    from mmsim.verdict import Violated
+    from mmsim.report import json_, text
 
-    violation = found.verdict.violation if isinstance(found.verdict, Violated) else None
-    entry = table.Entry(
-        found.test.name,
-        found.test.strategy.name,
-        found.word,
-        steps=len(violation.schedule.moves) if violation else 0,
-        fits=found.judgement.as_expected,
-        unwitnessed=bool(found.judgement.unwitnessed),
-        expected=found.judgement.expected.value if found.judgement.expected else "nothing",
-    )
     return Answer(
         text.verdict(found, all_steps=options.all_steps),
         json_.result(found, all_steps=options.all_steps),
-        entry,
         found.status,
+        found.verdict.coverage.how == "exhaustive",
     )
 
 
-def carry_out(tasks: Sequence[Task], jobs: int, meter: Callable[[str], Meter]) -> Iterator[Answer]:
+def kept_answer(kept: Kept) -> Answer | None:
+    """The answer that a store has, as if it had just been found."""
+    if kept.answer is None:
+        return None
+    found = kept.answer
+    return Answer(found["text"], {**found["json"], "reused": True}, found["status"], complete=True, reused=True)
+
+
+@attrs.frozen
+class Batch:
+    """Tasks, with what was known of each before: those without an answer are to be carried out."""
+
+    tasks: Sequence[Task]
+    known: Sequence[Answer | None]
+    seconds: Sequence[float | None]
+    damaged: int = 0
+    """How many results that were kept could not be used."""
+
+
+def recall(tasks: Sequence[Task], store: Store | None) -> Batch:
+    """What a store knows of these tasks."""
+    from mmsim.store import Kept
+
+    kept = [Kept() if store is None or not task.key else store.get(task.kept_as, task.key) for task in tasks]
+    return Batch(
+        tasks, [kept_answer(one) for one in kept], [one.seconds for one in kept], sum(one.damaged for one in kept)
+    )
+
+
+def carry_out(batch: Batch, jobs: int, meter: Callable[[str], Meter], store: Store | None = None) -> Iterator[Answer]:
     """The answers in the tasks' order, each as soon as it and those before it are there."""
-    if jobs <= 1 or len(tasks) <= 1:
-        for task in tasks:
+    ready = {number: one for number, one in enumerate(batch.known) if one is not None}
+    todo = [number for number in range(len(batch.tasks)) if number not in ready]
+    if jobs <= 1 or len(todo) <= 1:
+        for number, task in enumerate(batch.tasks):
+            if number in ready:
+                yield ready[number]
+                continue
             shown = meter(f"{task.scenario} {task.strategy}")
             try:
-                yield answer(task, shown)
+                yield answer(task, shown, store)
             finally:
                 shown.end()
         return
-    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures import ProcessPoolExecutor, as_completed
 
-    with ProcessPoolExecutor(min(jobs, len(tasks))) as pool:
-        futures = [pool.submit(answer, task) for task in tasks]
+    # what took longest begins first, and what was never timed before that: nothing long is left for the end
+    todo.sort(key=lambda number: -(batch.seconds[number] or float("inf")))
+    shown = meter("judged")
+    following = 0
+    with ProcessPoolExecutor(min(jobs, len(todo))) as pool:
+        futures = {pool.submit(answer, batch.tasks[number], None, store): number for number in todo}
         try:
-            for future in futures:
-                yield future.result()
+            for future in as_completed(futures):
+                ready[futures[future]] = future.result()
+                shown.tests(len(ready), len(batch.tasks))
+                while following in ready:
+                    yield ready[following]
+                    following += 1
         finally:
+            shown.end()
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Keys:
+    """What tasks are kept as, and under which key; each text is read once."""
+
+    def __init__(self, options: Options) -> None:
+        from mmsim import digest
+
+        # a bound that was not reached changes nothing, and what reached one is not kept
+        self.how = digest.digest(options.reduce, options.first, options.all_steps)
+        self.kept = options.walker is None
+        self.model = digest.digest(digest.of_model(), digest.of_words(), self.how)
+        self.digest = digest
+        self.scenarios: dict[str, str] = {}
+        self.strategies: dict[str, tuple[Strategy, str]] = {}
+
+    def of(self, found: LoadedScenario, strategy: str, release: str | None) -> tuple[str, str]:
+        """(kept as, key) of one test; ('', '') where samples are taken, for they are no answers."""
+        from pathlib import Path
+
+        if not self.kept:
+            return "", ""
+        where = str(found.path.resolve())
+        if where not in self.scenarios:
+            self.scenarios[where] = self.digest.of_scenario(found.path, found.source)
+        if strategy not in self.strategies:
+            design = find_strategy(strategy)
+            self.strategies[strategy] = design, self.digest.of_strategy(design)
+        design, text = self.strategies[strategy]
+        on = release or found.scenario.release
+        expected = found.scenario.expected(design.name, on, strategies())
+        file, colon, name = strategy.rpartition(":")
+        whose = f"{Path(file).resolve()}:{name}" if colon else name
+        return (
+            f"{where}\n{whose}\n{on}\n{self.how}",
+            self.digest.digest(self.scenarios[where], text, self.model, on, expected),
+        )
 
 
 def plan(scenarios: Sequence[str], wanted: Sequence[str], release: str | None, options: Options) -> list[Task]:
@@ -215,18 +286,26 @@ def plan(scenarios: Sequence[str], wanted: Sequence[str], release: str | None, o
     own = [find_strategy(text).name for text in wanted]
     if release is not None:
         find_release(release)
+    keys = Keys(options)
     tasks = []
     for name in scenarios or catalogue.names():
-        tests: Sequence[tuple[str, str | None]] = catalogue.find(name, [*known, *own]).scenario.tests(known)
+        found = catalogue.find(name, [*known, *own])
+        tests: Sequence[tuple[str, str | None]] = found.scenario.tests(known)
         if wanted:
             tests = [(text, on) for text in wanted for on in _releases_of(tests, text) or [None]]
         if release is not None:
             tests = list(dict.fromkeys((strategy, release) for strategy, _ in tests))
-        tasks += [Task(name, strategy, on, options) for strategy, on in tests]
+        tasks += [Task(name, strategy, on, options, *keys.of(found, strategy, on)) for strategy, on in tests]
     if not tasks:
         msg = f"{' '.join(scenarios)} expects nothing of any strategy; say with --strategy which one to judge"
         raise UserError(msg)
     return tasks
+
+
+def designs(tasks: Sequence[Task]) -> dict[str, Strategy]:
+    """The strategies that tasks are about, by name."""
+    found = (find_strategy(text) for text in dict.fromkeys(task.strategy for task in tasks))
+    return {strategy.name: strategy for strategy in found}
 
 
 def _releases_of(tests: Sequence[tuple[str, str | None]], strategy: str) -> list[str | None]:

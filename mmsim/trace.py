@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Sequence
+from typing import Any, Final
 
 import attrs
 
 from mmsim.steps import Context
+from mmsim.syscalls import Syscalls
+
+SYSTEM_CALLS: Final = frozenset(name for name, value in vars(Syscalls).items() if inspect.iscoroutinefunction(value))
 
 
 @attrs.frozen
@@ -19,6 +24,21 @@ class Frame:
     line: int
     arguments: tuple[tuple[str, Any], ...] = ()
     """The function's parameters and their values, `self` left out; for the system call's own frame only."""
+
+
+def system_call(frames: Sequence[Frame]) -> int | None:
+    """Where on a stack the system call's own frame is; None for the code of a device or of an interrupt."""
+    for depth, frame in enumerate(frames):
+        if frame.function in SYSTEM_CALLS and (depth or len(frames) == 1 or frame.arguments):
+            return depth
+    return None
+
+
+def call_key(frames: Sequence[Frame], depth: int) -> tuple[object, ...]:
+    """What tells one system call of a thread from another; equal for the steps of one call."""
+    frame = frames[depth]
+    before = tuple((outer.function, outer.line) for outer in frames[:depth])
+    return (*before, frame.function, repr(frame.arguments))
 
 
 @attrs.frozen

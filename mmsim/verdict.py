@@ -94,12 +94,53 @@ class Waiting(Enum):
 WAITING = Waiting.WAITING
 
 
+@attrs.frozen(order=True)
+class Wait:
+    """A thread that a silent device keeps inside a system call."""
+
+    call: str
+    """`munmap`, `exit`, `add_seals`, ...: its name in `mmsim.syscalls`."""
+    function: str
+    """The kernel function that waits."""
+    field: str
+    """The field, or the lock, that it waits for."""
+
+
+@attrs.frozen(order=True)
+class Drop:
+    """A count of a page that is given back."""
+
+    field: str
+    """`_refcount`, or a count that the design adds."""
+    context: str
+    """Where the code ran: `task`, `softirq` or `hardirq`."""
+    last: bool
+    """Whether the count was seen to fall to 0 there."""
+
+
+@attrs.frozen
+class Observed:
+    """What a search saw that is neither right nor wrong; see `mmsim.check.observe`."""
+
+    waits: tuple[Wait, ...] = ()
+    seal_ns: int | None = 0
+    """The longest that one sealing call can sleep; None if it can go on for ever."""
+    seal_steps: int | None = 0
+    """The most steps one sealing call can take; None if there is no limit."""
+    seal_sleeps_in: tuple[str, ...] = ()
+    """The kernel functions in which it sleeps."""
+    needless: tuple[str, ...] = ()
+    """The names of the scenario's `needless` that some outcome shows: somebody was refused though nobody needed it."""
+    drops: tuple[Drop, ...] = ()
+
+
 @attrs.frozen
 class Holds:
     """Every interleaving was explored and none breaks a property."""
 
     outcomes: tuple[Outcome, ...]
     coverage: Coverage
+    observed: Observed = Observed()
 
 
 @attrs.frozen
@@ -109,6 +150,7 @@ class Violated:
     violation: Violation
     outcomes: tuple[Outcome, ...]
     coverage: Coverage
+    observed: Observed = Observed()
 
 
 @attrs.frozen
@@ -118,6 +160,7 @@ class Undecided:
     reason: str
     outcomes: tuple[Outcome, ...]
     coverage: Coverage
+    observed: Observed = Observed()
 
 
 Verdict = Holds | Violated | Undecided

@@ -1,7 +1,7 @@
 """The README's commands and what they print, kept true.
 
 A block that begins with ```console and `$ ` lines is run by the Python that runs this file, in a folder that holds the
-README's own files: every block that begins with ```python and `# NAME.py`.  What follows a command, up to the next `$ `, is its output.  Times and hashes are compared as such.
+README's own files: every block that begins with ```python and `# NAME.py`.  What follows a command, up to the next `$ `, is its output.  Times and hashes are compared as such.  Results that were kept elsewhere are not seen.
 Blocks that begin with ```sh are for the reader's eyes and are not run.
 
     python -m tests.readme --write      # run everything again and write down what it prints
@@ -65,7 +65,7 @@ def _run_in(folder: str, command: str, path: str) -> str:
     done = subprocess.run(
         ["bash", "-c", f"{mmsim}\n{command}"],
         cwd=folder,
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": folder},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -176,13 +176,14 @@ def test_json():
     assert list(verdicts) == list(BY_NAME)
     assert (verdicts["sealing_v2"], verdicts["wait_for_pins"]) == ("Violated", "Holds")
     keys = {"test", "verdict", "expected", "as_expected", "unwitnessed", "reason", "violation", "outcomes"}
-    assert all(set(one) == keys | {"observation", "coverage", "seconds"} for one in document["results"])
+    keys |= {"observation", "coverage", "seconds", "question", "history", "sometimes", "observed", "reused"}
+    assert all(set(one) == keys for one in document["results"])
     assert document["results"][0]["violation"]["replay"].startswith("mmsim replay ")
 
 
 def test_jobs_change_nothing():
     def table(jobs):
-        return mmsim("compare", RACE, "nothing_races", "--jobs", jobs).stdout
+        return mmsim("compare", RACE, "nothing_races", "--jobs", jobs, "--fresh").stdout
 
     assert table(1) == table(3) != ""
 
@@ -260,3 +261,79 @@ def test_a_python_whose_frames_are_not_trusted_is_told(monkeypatch):
     assert result.exit_code == 0
     assert "histories are kept apart" in result.output
     assert "Ok (as expected)" in result.output
+
+
+def test_results_are_kept_and_told_of(tmp_path):
+    def results(*more):
+        return json.loads(mmsim("compare", RACE, "--store", tmp_path, "--format", "json", *more).stdout)["results"]
+
+    first = results()
+    assert [one["reused"] for one in first] == [False] * 3
+    again = results()
+    assert [one["reused"] for one in again] == [True] * 3
+    assert [{**one, "reused": False} for one in again] == first
+    assert [one["reused"] for one in results("--fresh")] == [False] * 3
+    assert "All 3 results were kept from earlier runs" in mmsim("compare", RACE, "--store", tmp_path).stdout
+    two = mmsim("compare", RACE, "two_sealers", "--store", tmp_path, "--strategy", "sealing_v2").stdout
+    assert "1 of 2 results were kept" in " ".join(two.split())
+    assert "judged in this one: two_sealers under sealing_v2" in " ".join(two.split())
+
+
+def test_a_damaged_result_is_judged_anew(tmp_path):
+    ask = ("compare", RACE, "--store", tmp_path, "--strategy", "wait_for_pins")
+    mmsim(*ask)
+    (file,) = tmp_path.iterdir()
+    file.write_text(file.read_text().replace("Holds", "Violated"))
+    told = mmsim(*ask).stdout
+    assert "Holds" in told.splitlines()[1]
+    assert "1 kept result was damaged and is judged anew" in " ".join(told.split())
+    assert "All 1 results were kept" in mmsim(*ask).stdout
+
+
+def test_what_is_not_complete_is_not_kept(tmp_path):
+    for more in (("--max-states", 5), ("--random", "uniform", "--runs", 2), ("--first",)):
+        mmsim("compare", RACE, "--store", tmp_path, "--strategy", "sealing_v2", *more)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = mmsim("compare", RACE, "--store", tmp_path / "file", "--strategy", "sealing_v2")
+    assert result.exit_code == 2
+    assert "--store" in result.stderr
+
+
+def test_compare_in_markdown():
+    result = mmsim("compare", RACE, "--format", "markdown")
+    assert result.exit_code == 0, result.output
+    assert "| 1 sealing_v2 | 0/1 |" in result.stdout
+    assert f"| {RACE} | V | . | . |" in result.stdout
+
+
+def test_compare_in_json_has_the_designs():
+    document = json.loads(mmsim("compare", RACE, "--format", "json").stdout)
+    first, second, third = document["designs"]
+    assert [one["name"] for one in (first, second, third)] == ["sealing_v2", "wait_for_pins", "delayed_unmap"]
+    assert first["broken"] == {"sealed content never changes": [RACE]}
+    assert second["seal"]["sleeps_ns"] == 148_000_000
+    assert third["drops"] == {"write_pins": ["hardirq"]}
+
+
+def test_explain_a_violation():
+    result = mmsim("explain", "sealing_v2", RACE)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"sealing_v2 on {RACE}, v3.17:")
+    for words in ("mmsim replay", "Let reader raise", "It differs from `linux` in:", "sealing_v2 argues:"):
+        assert words in result.stdout
+
+
+def test_explain_a_proof():
+    told = " ".join(mmsim("explain", "wait_for_pins", RACE).stdout.split())
+    assert "sleeps up to 148 ms in memfd_wait_for_pins()" in told
+    assert "seal_granted: reader=4096; sealer=Seen(sealed=0" in told
+    assert "exclude_pins: memfd.memfd_wait_for_pins()" in told
+
+
+def test_explain_what_there_is_not():
+    assert mmsim("explain", "sealing_v3", RACE).exit_code == 2
+    assert mmsim("explain", "sealing_v2", "no_such_scenario").exit_code == 2

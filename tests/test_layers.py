@@ -17,7 +17,7 @@ ROWS = (
     ("threads",),
     ("kernel", "engine"),
     ("strategies",),
-    ("catalogue", "machine"),
+    ("catalogue", "machine", "digest", "store"),
     ("check", "timed", "conformance"),
     ("report",),
     ("batch",),
@@ -35,6 +35,8 @@ ONLY_IN = {
     "threading": {"conformance"},
     "subprocess": {"conformance"},
     "click": {"cli"},
+    "platformdirs": {"cli"},
+    "tempfile": {"store", "conformance"},
     "time": {"check", "conformance", "batch"},  # check's clock is a parameter; the others measure wall time
     "random": {"engine", "check", "timed", "conformance"},  # always seeded by the caller
     "secrets": set(),

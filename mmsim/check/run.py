@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from mmsim.check.bounds import Bounds, Clock, Progress, stopper
 from mmsim.check.judge import Test, broken_property
+from mmsim.check.observe import observe
 from mmsim.check.properties import AlwaysOn
 from mmsim.engine.lockdep import lock_fault
 from mmsim.engine.reduced import explore_reduced, path_to, rehearse
@@ -78,14 +79,15 @@ def check(
         reduced = True
         found = explore_reduced(tables, resting=properties.resting, stop=stop)
     outcomes = _outcomes(tables, found, reduced=reduced)
+    observed = observe(test.scenario, tables, found, outcomes)
     violation = _violation(test, tables, properties, found, reduced=reduced)
     how = "exhaustive" if found.stopped is None else f"bounded ({found.stopped})"
     coverage = Coverage(found.states, found.transitions, how, found.waiting, found.depth)
     if violation is not None:
-        return Violated(violation, outcomes, coverage)
+        return Violated(violation, outcomes, coverage, observed)
     if found.stopped is not None:
-        return Undecided(found.stopped, outcomes, coverage)
-    return Holds(outcomes, coverage)
+        return Undecided(found.stopped, outcomes, coverage, observed)
+    return Holds(outcomes, coverage, observed)
 
 
 FIRST_STATES = 1_000_000

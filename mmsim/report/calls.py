@@ -6,7 +6,6 @@ makes none, and is known by the function that its loop calls.
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -14,13 +13,12 @@ import attrs
 from mmsim import syscalls
 from mmsim.report.values import show
 from mmsim.steps import Context
+from mmsim.trace import call_key, system_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mmsim.trace import Frame, TracedStep
-
-NAMES: Final = frozenset(name for name, value in vars(syscalls.Syscalls).items() if inspect.iscoroutinefunction(value))
 
 FLAGS: Final = {
     ("mmap", "prot"): ("PROT_READ", "PROT_WRITE"),
@@ -68,10 +66,9 @@ def call(step: TracedStep) -> Call:
     """The system call a step was made in, or the function that an interrupt or a device carries out."""
     if not step.frames:
         return Call(step.thread, (step.thread,))
-    for depth, frame in enumerate(step.frames):
-        if frame.function in NAMES and (depth or len(step.frames) == 1 or frame.arguments):
-            before = tuple((outer.function, outer.line) for outer in step.frames[:depth])
-            return Call(written(frame), (*before, frame.function, repr(frame.arguments)))
+    depth = system_call(step.frames)
+    if depth is not None:
+        return Call(written(step.frames[depth]), call_key(step.frames, depth))
     top = step.frames[0].function
     entry = step.frames[
         1 if len(step.frames) > 1 and (step.context is not Context.TASK or top == "device_interrupts") else 0

@@ -3,11 +3,12 @@
 Every command's answer is one object:
 
     schema      "mmsim/1"; a change that could break a reader raises the number, new keys alone do not
-    command     "check", "compare", "replay", "list", "simulate" or "conform"
+    command     "check", "compare", "explain", "replay", "list", "simulate" or "conform"
     status      the exit status: 0 as expected, 1 not as expected, 3 undecided
     results     one object per test, in the order in which they were asked for
+    designs     of `compare` alone: one object per design, see below
 
-A result of `check` and `compare`:
+A result of `check`, `compare` and `explain`:
 
     test          {scenario, strategy, release, hash}
     verdict       "Holds", "Violated" or "Undecided"
@@ -19,7 +20,27 @@ A result of `check` and `compare`:
     outcomes      [{threads: {NAME: TEXT}, breaks: [PROPERTY]}], in a fixed order
     observation   {word, breaking, other}: counts of classes of outcomes, not of runs
     coverage      {how, states, transitions, waiting, depth}
-    seconds       wall time
+    seconds       wall time of the search
+    question      the chapter of the catalogue, or ""
+    sometimes     {NAME: TEXT}: an outcome that shows each `sometimes`, or null
+    history       whether the test is about a release of the past
+    observed      {waits: [{call, function, field}], seal: {sleeps_ns, steps, sleeps_in}, needless: [NAME],
+                  drops: [{field, context, last}]}; sleeps_ns and steps are null where there is no limit
+    reused        whether the answer was kept from an earlier run
+
+A design of `compare`:
+
+    name          the strategy's name
+    right         {holds, of}: how many of its tests hold
+    unexpected    names of scenarios whose verdict is not the expected one
+    broken        {PROPERTY: [SCENARIO]}: what its violations break
+    needless      {SCENARIO: [NAME]}: refusals that nobody needed
+    waits         {CALL: [FUNCTION]}: who is left waiting for a silent device, in which kernel function
+    seal          {sleeps_ns, steps, sleeps_in}: the longest over all tests; null where there is no limit
+    drops         {FIELD: [CONTEXT]}: where the last of each count of a page was seen to be given back
+    budget        {page_flags, struct_page_bytes_32, struct_page_bytes_64, atomics_in_gup, callers_to_convert}
+    price         [{path, steps, atomics, lines: {KIND: N}, slept_ns, waits}]
+    more          the same less `linux`: [{path, steps, atomics, lines: {KIND: N}, waits}]
 
 A result of `replay`: {test, violation: null or {property, detail}, outcomes: {NAME: TEXT}, diagram, argument, steps}
 with steps = [{thread, context, word, cell, old, new, result, alternative, alternatives, at: [{function, file, line}]}].
@@ -36,28 +57,34 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
+from mmsim.check.judge import holds_for
 from mmsim.report.argument import argument
 from mmsim.report.diagram import diagram
-from mmsim.report.judged import broken, detail, observation
+from mmsim.report.judged import broken, detail, observation, told
 from mmsim.report.values import show
+from mmsim.scenario import LINUX_CARRIES
 from mmsim.verdict import Undecided, Violated
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mmsim.check import Test
     from mmsim.conformance.run import ConformanceResult
+    from mmsim.report.design import Design
     from mmsim.report.judged import Judged
     from mmsim.timed.result import Result
     from mmsim.trace import Execution, TracedStep
-    from mmsim.verdict import Outcome
+    from mmsim.verdict import Observed, Outcome
 
 SCHEMA: Final = "mmsim/1"
 
 
-def document(command: str, results: Sequence[dict[str, Any]], status: int = 0) -> str:
+def document(command: str, results: Sequence[dict[str, Any]], status: int = 0, **more: Any) -> str:
     """One command's whole answer as JSON text."""
-    return json.dumps({"schema": SCHEMA, "command": command, "status": status, "results": list(results)}, indent=2)
+    answer = {"schema": SCHEMA, "command": command, "status": status, "results": list(results), **more}
+    return json.dumps(answer, indent=2)
 
 
 def result(judged: Judged, *, all_steps: bool = False) -> dict[str, Any]:
@@ -90,7 +117,47 @@ def result(judged: Judged, *, all_steps: bool = False) -> dict[str, Any]:
             "depth": coverage.depth,
         },
         "seconds": round(judged.seconds, 3),
+        "question": judged.test.scenario.question,
+        "sometimes": {
+            one.__name__: next((told(outcome) for outcome in answer.outcomes if holds_for(one, outcome)), None)
+            for one in judged.test.scenario.sometimes
+        },
+        "history": bool(judged.test.scenario.history) and judged.test.strategy.name == LINUX_CARRIES,
+        "observed": observed(answer.observed),
+        "reused": False,
     }
+
+
+def observed(seen: Observed) -> dict[str, Any]:
+    """What the search saw beside the verdict."""
+    return {
+        "waits": [attrs.asdict(wait) for wait in seen.waits],
+        "seal": {"sleeps_ns": seen.seal_ns, "steps": seen.seal_steps, "sleeps_in": list(seen.seal_sleeps_in)},
+        "needless": list(seen.needless),
+        "drops": [attrs.asdict(drop) for drop in seen.drops],
+    }
+
+
+def design(one: Design) -> dict[str, Any]:
+    """One design of a comparison."""
+    return {
+        "name": one.name,
+        "right": {"holds": one.holds, "of": one.of},
+        "unexpected": list(one.unexpected),
+        "broken": listed(one.broken),
+        "needless": listed(one.needless),
+        "waits": listed(one.waits),
+        "seal": {"sleeps_ns": one.seal_ns, "steps": one.seal_steps, "sleeps_in": list(one.seal_sleeps_in)},
+        "drops": listed(one.drops),
+        "budget": attrs.asdict(one.budget),
+        "price": [{**attrs.asdict(path), "lines": dict(path.lines)} for path in one.price],
+        "more": [{**attrs.asdict(path), "lines": dict(path.lines)} for path in one.more],
+    }
+
+
+def listed(found: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+    """Tuples as lists."""
+    return {key: list(values) for key, values in found.items()}
 
 
 def test(value: Test) -> dict[str, str]:

@@ -1,7 +1,8 @@
-"""Tables for `compare` and `list`: plain text, at most 100 columns, colour only where the caller asks for it."""
+"""Tables as plain text: columns, and verdicts as words; colour only where the caller asks for it."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -34,36 +35,26 @@ class Entry:
         return f"{self.verdict}{f' {self.steps}' if self.steps else ''}{mark}"
 
 
-def compare(entries: Sequence[Entry], *, width: int = WIDTH, colour: bool = False) -> str:
-    """Strategies x scenarios.  Unexpected verdicts come first, in words; then the whole table; then the legend."""
+def words(entries: Sequence[Entry], *, width: int = WIDTH, colour: bool = False) -> str:
+    """Strategies x scenarios, each cell a verdict in words; '' if neither way round fits."""
     scenarios = list(dict.fromkeys(entry.scenario for entry in entries))
     strategies = list(dict.fromkeys(entry.strategy for entry in entries))
-    cells = {(entry.scenario, entry.strategy): entry for entry in entries}
-    parts = [surprises(entries, colour=colour)]
-    by_scenario = grid("scenario", scenarios, strategies, {(a, b): e for (a, b), e in cells.items()})
-    by_strategy = grid("strategy", strategies, scenarios, {(b, a): e for (a, b), e in cells.items()})
-    if _wide(by_scenario) <= width:
-        parts.append(_join(by_scenario, colour=colour))
-    elif _wide(by_strategy) <= width:
-        parts.append(_join(by_strategy, colour=colour))
-    else:
-        room = max(1, (width - max(map(len, scenarios))) // (GAP + max(*map(len, strategies), _widest(entries))))
-        for start in range(0, len(strategies), room):
-            some = strategies[start : start + room]
-            parts.append(_join(grid("scenario", scenarios, some, cells), colour=colour))
-    parts.append(legend(entries))
-    return "\n\n".join(part for part in parts if part)
+    by_scenario = grid("scenario", scenarios, strategies, {(e.scenario, e.strategy): e for e in entries})
+    by_strategy = grid("strategy", strategies, scenarios, {(e.strategy, e.scenario): e for e in entries})
+    fits = (rows for rows in (by_scenario, by_strategy) if _wide(rows) <= width)
+    return next((_join(rows, colour=colour) for rows in fits), "")
 
 
-def surprises(entries: Sequence[Entry], *, colour: bool = False) -> str:
-    """One line for each verdict that is not what it should be."""
+def surprises(entries: Sequence[Entry], *, width: int = WIDTH, colour: bool = False) -> str:
+    """One sentence for each verdict that is not what it should be."""
     lines = []
     for entry in entries:
         if entry.fits and not entry.unwitnessed and entry.verdict != "Undecided":
             continue
         why = "a `sometimes` was never seen" if entry.unwitnessed else f"expected {entry.expected}"
         line = f"{entry.scenario} under {entry.strategy}: {entry.verdict}, {why}"
-        lines.append(paint(line, "unexpected") if colour else line)
+        for part in textwrap.wrap(line, width, subsequent_indent="  ", break_on_hyphens=False):
+            lines.append(paint(part, "unexpected") if colour else part)
     return "\n".join(lines)
 
 
@@ -78,10 +69,10 @@ def grid(
     return table
 
 
-def plain(rows: Sequence[Sequence[str]]) -> str:
+def plain(rows: Sequence[Sequence[str]], *, gap: int = GAP) -> str:
     """Left-aligned columns, two blanks apart."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("".join(f"{text:<{width + GAP}}" for text, width in zip(row, widths, strict=True)) for row in rows)
+    lines = ("".join(f"{text:<{width + gap}}" for text, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -110,10 +101,6 @@ def paint(text: str, kind: str) -> str:
 
 def _wide(rows: Sequence[Sequence[str]]) -> int:
     return sum(max(map(len, column)) + GAP for column in zip(*rows, strict=True)) - GAP
-
-
-def _widest(entries: Sequence[Entry]) -> int:
-    return max((len(entry.text) for entry in entries), default=1)
 
 
 def _join(rows: Sequence[Sequence[str]], *, colour: bool) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mmsim.report.calls import NAMES, written
+from mmsim.report.calls import written
 from mmsim.syscalls import F_SEAL_GROW, F_SEAL_WRITE, MAP_SHARED, MFD_ALLOW_SEALING, PROT_READ, PROT_WRITE
-from mmsim.trace import Frame
+from mmsim.trace import SYSTEM_CALLS, Frame
 from tests.report.samples import SLOW
 
 
@@ -39,5 +39,5 @@ def test_written(function, arguments, text):
 
 
 def test_the_names_come_from_the_contract():
-    assert {"munmap", "add_seals", "submit_direct_read", "wait_for"} <= NAMES
-    assert "index" not in NAMES
+    assert {"munmap", "add_seals", "submit_direct_read", "wait_for"} <= SYSTEM_CALLS
+    assert "index" not in SYSTEM_CALLS

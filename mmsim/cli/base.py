@@ -1,4 +1,4 @@
-"""The command line: check, compare, replay, list, simulate, conform.
+"""What all commands share: options, errors, exit statuses, progress.
 
 Exit status: 0 as expected; 1 a verdict differs from what is expected, or a `sometimes` was never seen; 2 bad input, in
 one line on standard error; 3 undecided.  Everything heavy is imported inside the command that needs it, for a verdict
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mmsim.check import Progress
+    from mmsim.store import Store
 
 BAD_INPUT: Final = 2
 UNDECIDED: Final = 3
@@ -142,6 +143,12 @@ class Meter:
             click.echo(f"\r{self.title}: {done:,} of {wanted:,} runs\x1b[K", err=True, nl=False)
             self.shown = True
 
+    def tests(self, done: int, wanted: int) -> None:
+        """The same for the tests of one command."""
+        if sys.stderr.isatty():
+            click.echo(f"\r{self.title}: {done:,} of {wanted:,} tests\x1b[K", err=True, nl=False)
+            self.shown = True
+
     def end(self) -> None:
         """Wipe the line."""
         if self.shown:
@@ -166,7 +173,12 @@ def common(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
-FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to answer.")
+def form(*names: str) -> Callable[[Any], Any]:
+    """--format, with text and these."""
+    return click.option("--format", "form", type=click.Choice(["text", *names]), default="text", help="How to answer.")
+
+
+FORMAT = form("json")
 RELEASE = click.option("--release", metavar="NAME", help="The kernel release to model (`mmsim list releases`).")
 STRATEGY = click.option(
     "--strategy", "strategies", multiple=True, metavar="NAME|FILE.py:NAME", help="May be given several times."
@@ -175,8 +187,7 @@ ONE_STRATEGY = click.option("--strategy", required=True, metavar="NAME|FILE.py:N
 SEED = click.option("--seed", type=int, default=0, show_default=True, help="Where random choices start from.")
 ALL_STEPS = click.option("--all-steps", is_flag=True, help="Fold nothing away in a diagram.")
 TRACEBACK = click.option("--traceback", is_flag=True, hidden=True, expose_value=False)
-SEARCH = common(
-    FORMAT,
+BOUNDS = common(
     STRATEGY,
     RELEASE,
     click.option("--max-states", type=click.IntRange(min=1), help="Give up after so many states."),
@@ -190,6 +201,10 @@ SEARCH = common(
     click.option("--jobs", type=click.IntRange(min=1), help="How many tests at a time.  [default: one per CPU]"),
     ALL_STEPS,
     TRACEBACK,
+)
+STORE = common(
+    click.option("--store", "folder", metavar="DIR", help="Where results are kept.  [default: the user's cache]"),
+    click.option("--fresh", is_flag=True, help="Judge everything anew, whatever was kept."),
 )
 ONE_SCENARIO = click.argument("scenario", metavar="SCENARIO|FILE.py")
 LINUX = click.option(
@@ -222,213 +237,21 @@ def chosen(options: dict[str, Any]) -> batch.Options:
     return batch.Options(reduce=reduce, **options)
 
 
-@main.command()
-@NAMES
-@SEARCH
-def check(
-    *,
-    scenarios: tuple[str, ...],
-    form: str,
-    strategies: tuple[str, ...],
-    release: str | None,
-    jobs: int | None,
-    **options: Any,
-) -> int:
-    """Explore every interleaving of SCENARIOs and say what breaks.  All scenarios if none is named."""
-    tasks = batch.plan(scenarios, strategies, release, chosen(options))
-    statuses, results = [], []
-    for number, one in enumerate(batch.carry_out(tasks, jobs or processors(), Meter)):
-        statuses.append(one.status)
-        results.append(one.json)
-        if form == "text":
-            say(f"\n{one.text}" if number else one.text)
-    if form == "json":
-        say(_json("check", results, batch.overall(statuses)))
-    return batch.overall(statuses)
-
-
-@main.command()
-@NAMES
-@SEARCH
-def compare(
-    *,
-    scenarios: tuple[str, ...],
-    form: str,
-    strategies: tuple[str, ...],
-    release: str | None,
-    jobs: int | None,
-    **options: Any,
-) -> int:
-    """Judge every strategy on every scenario and print one table."""
-    from mmsim.report import table
-
-    tasks = batch.plan(scenarios, strategies, release, chosen(options))
-    answers = list(batch.carry_out(tasks, jobs or processors(), Meter))
-    status = batch.overall([one.status for one in answers])
-    if form == "json":
-        say(_json("compare", [one.json for one in answers], status))
-    else:
-        say(table.compare([one.entry for one in answers], colour=sys.stdout.isatty()))
-    return status
-
-
-@main.command()
-@ONE_SCENARIO
-@ONE_STRATEGY
-@RELEASE
-@click.option("--schedule", required=True, metavar="TEXT", help='As a verdict prints it: "reader7 sealer4/1 device2".')
-@click.option("--then", "walker", type=click.Choice(WALKERS), help="Go on at random where the schedule ends.")
-@SEED
-@ALL_STEPS
-@FORMAT
-@TRACEBACK
-def replay(
-    *,
-    scenario: str,
-    strategy: str,
-    release: str | None,
-    schedule: str,
-    walker: str | None,
-    seed: int,
-    form: str,
-    all_steps: bool,
-) -> int:
-    """Carry out one schedule and show what it does."""
-    from mmsim import check as checker
-    from mmsim.report import json_, text
-    from mmsim.verdict import Expected
-
-    test = batch.load(scenario, strategy, release)
-    execution = checker.execute(test, checker.parse_schedule(schedule), then=walker, seed=seed)
-    expected = test.scenario.expect.get(test.strategy.name)
-    status = 1 if execution.violation is not None and expected is Expected.HOLDS else 0
-    if form == "json":
-        say(_json("replay", [json_.replayed(test, execution, all_steps=all_steps)], status))
-    else:
-        say(text.execution(test.scenario, execution, all_steps=all_steps))
-    return status
-
-
-def _json(command: str, results: Sequence[dict[str, Any]], status: int = 0) -> str:
+def as_json(command: str, results: Sequence[dict[str, Any]], status: int = 0, **more: Any) -> str:
+    """A command's whole answer for programs."""
     from mmsim.report import json_
 
-    return json_.document(command, results, status)
+    return json_.document(command, results, status, **more)
 
 
-@main.command("list")
-@click.argument("what", type=click.Choice(["scenarios", "strategies", "properties", "releases"]))
-@FORMAT
-@TRACEBACK
-def list_(what: str, form: str) -> None:
-    """List what there is: scenarios, strategies, properties or releases."""
-    from mmsim.report import listing
+def store_in(folder: str | None) -> Store:
+    """Where results are kept between runs."""
+    from pathlib import Path
 
-    rows = listing.ROWS[what]()
-    say(_json("list", [dict(row) for row in rows]) if form == "json" else listing.text(rows))
+    from mmsim.store import Store
 
+    if folder is not None:
+        return Store(Path(folder))
+    import platformdirs
 
-@main.command()
-@ONE_SCENARIO
-@LINUX
-@RELEASE
-@SEED
-@click.option("--cpus", type=click.IntRange(min=1), default=2, show_default=True, help="How many CPUs.")
-@click.option("--step-ns", type=float, default=10.0, show_default=True, help="What a step costs.")
-@click.option(
-    "--delay", "delays", multiple=True, metavar="DEVICE=NS", help="How long a device takes; `DEVICE=never` is silent."
-)
-@click.option("--until", "until_ns", type=float, metavar="NS", help="Stop then.")
-@click.option(
-    "--stagger", "stagger_ns", type=float, default=0.0, metavar="NS", help="Each thread starts within this time."
-)
-@ALL_STEPS
-@FORMAT
-@TRACEBACK
-def simulate(
-    *,
-    scenario: str,
-    strategy: str,
-    release: str | None,
-    seed: int,
-    cpus: int,
-    step_ns: float,
-    delays: tuple[str, ...],
-    until_ns: float | None,
-    stagger_ns: float,
-    all_steps: bool,
-    form: str,
-) -> None:
-    """Run a scenario once on a simulated clock and print its timeline."""
-    from mmsim import machine, timed
-    from mmsim.report import json_, timeline
-
-    test = batch.load(scenario, strategy, release)
-    result = timed.simulate(
-        machine.boot(test.scenario, test.strategy, test.release),
-        cpus=cpus,
-        seed=seed,
-        cost=timed.FlatCost(step_ns),
-        delays=dict(map(delay, delays)),
-        until_ns=until_ns,
-        timeline=True,
-        stagger_ns=stagger_ns,
-    )
-    if form == "json":
-        say(_json("simulate", [json_.simulated(test, result)]))
-    else:
-        say(timeline.timeline_text(result, all_steps=all_steps).rstrip("\n"))
-
-
-def delay(text: str) -> tuple[str, Any]:
-    """`slow=100000` or `slow=never`."""
-    from mmsim.timed import Fixed, Never
-
-    device, equals, time = text.partition("=")
-    if equals and time == "never":
-        return device, Never()
-    try:
-        return device, Fixed(float(time))
-    except ValueError:
-        msg = f"--delay {text!r} is not understood; write DEVICE=NANOSECONDS or DEVICE=never"
-        raise UserError(msg) from None
-
-
-@main.command()
-@ONE_SCENARIO
-@LINUX
-@RELEASE
-@click.option("--runs", type=click.IntRange(min=1), default=1000, show_default=True, help="How often to run it.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
-@SEED
-@FORMAT
-@TRACEBACK
-def conform(
-    *, scenario: str, strategy: str, release: str | None, runs: int, seconds: float | None, seed: int, form: str
-) -> int:
-    """Run a scenario on the running kernel and judge each outcome by the model."""
-    from mmsim import check as checker
-    from mmsim.conformance import run
-    from mmsim.report import conformance, json_
-    from mmsim.verdict import Holds
-
-    test = batch.load(scenario, strategy, release)
-    run.refuse_model_only(test.scenario)  # before the model is searched for nothing
-    meter = Meter(f"{test.name} on the running kernel")
-    verdict = checker.check(test, progress=meter)
-    meter.end()
-    complete = isinstance(verdict, Holds)
-    result = run.conform(
-        test.scenario,
-        verdict.outcomes if complete else None,
-        runs=runs,
-        seed=seed,
-        seconds=seconds,
-        progress=meter.runs,
-    )
-    meter.end()
-    status = conformance.status(result, complete=complete)
-    if form == "json":
-        say(_json("conform", [json_.conformed(test, result, complete=complete)], status))
-    else:
-        say(conformance.text(test, result, complete=complete))
-    return status
+    return Store(platformdirs.user_cache_path("mmsim") / "results")

@@ -78,8 +78,8 @@ class Handle(Named):
         """This object's field of that name."""
         return self.world.cell(f"{self.name}.{field}", initial)
 
-    def holds(self, view: Any) -> Iterable[Handle]:  # noqa: ARG002 - for those that do hold something
-        """The objects this one has references to in the state `view` (`view[cell]`), each once per reference."""
+    def holds(self, view: Any) -> Iterable[Any]:  # noqa: ARG002 - for those that do hold something
+        """What this one has references to in the state `view` (`view[cell]`), an object or its pin once for each."""
         return ()
 
 

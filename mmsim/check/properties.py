@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
 
 from mmsim.cells import Cell, Handle, World
 from mmsim.engine.tables import Fault, Places, Tables, View
-from mmsim.kernel.types import AddressSpace, BlockDevice, Inode, Io, Mm, Page, RegisteredBuffer, Vma
+from mmsim.kernel.strategy import Strategy, linux
+from mmsim.kernel.types import AddressSpace, BlockDevice, Inode, Io, Mm, Page, Pin, Vma
 from mmsim.steps import Step
 from mmsim.syscalls import F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, FS_IMMUTABLE_FL, PAGE_SIZE
 
@@ -59,11 +61,11 @@ def promises(view: View, inode: Inode) -> list[Promise]:
 
 
 class AlwaysOn:
-    """The always-on properties of one machine; `counts` are the fields that the design in force adds to it."""
+    """The always-on properties of one machine under the design in force."""
 
-    def __init__(self, world: World, counts: tuple[str, ...] = ()) -> None:
+    def __init__(self, world: World, strategy: Strategy = linux) -> None:
         self.world = world
-        self.counts = counts
+        self.strategy = strategy
 
     def watched(self, cell: Cell[Any]) -> bool:
         """Whether a change of this cell has to be judged."""
@@ -211,7 +213,12 @@ class AlwaysOn:
                     pte = view[mm.pte(address)]
                     if pte is not None and not pte.special:
                         mapped[pte.page] = mapped.get(pte.page, 0) + 1
-        held = Counter(page for handle in self.world.of(Handle) for page in handle.holds(view))
+        held: Counter[Page] = Counter()
+        for each in self._held(view):
+            if isinstance(each, Pin):
+                held[each.page] += self.strategy.references(each)
+            else:
+                held[each] += 1
         for page in self.world.of(Page):
             due = cached.get(page, 0) + mapped.get(page, 0) + held[page]
             if view[page.refcount] != due:
@@ -220,9 +227,14 @@ class AlwaysOn:
                 return (LEAK, f"{page} has a map count of {view[page.mapcount]}, and {mapped.get(page, 0)} PTEs map it")
         return None
 
+    def _held(self, view: View) -> Iterator[Page | Pin]:
+        """All that somebody holds who is neither a page cache nor a page table nor a device."""
+        for handle in self.world.of(Handle):
+            yield from handle.holds(view)
+
     def _counters(self, view: View) -> Fault | None:
-        # A design may count a buffer that stays registered, however often its pages were unmapped, as it sees fit.
-        pinned = any(view[buffer.pins] for buffer in self.world.of(RegisteredBuffer))
+        # A design may count a pin that somebody keeps, however often its page was unmapped, as it sees fit.
+        pinned = any(isinstance(each, Pin) for each in self._held(view))
         for inode in self.world.of(Inode):
             count = view[inode.mapping.i_mmap_writable]
             shared = sum(vma.shared for _, vma in view[inode.mapping.i_mmap])
@@ -237,8 +249,11 @@ class AlwaysOn:
         return any(vma.shared and not vma.flags & 0x20 for _, vma in view[inode.mapping.i_mmap])
 
     def _counted(self, view: View) -> Fault | None:
+        pinned = {each.page for each in self._held(view) if isinstance(each, Pin)}
         for owner in (*self.world.of(Page), *self.world.of(AddressSpace)):
-            for field in self.counts:
+            if owner in pinned or (pinned and isinstance(owner, AddressSpace)):
+                continue  # somebody keeps a pin, and it may be counted
+            for field in self.strategy.counts:
                 cell = self.world.named(f"{owner.name}.{field}")
                 if isinstance(cell, Cell) and view[cell] != cell.initial:
                     return (COUNTED, f"{cell.name} is {view[cell]} at rest, and began as {cell.initial}")

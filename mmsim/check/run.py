@@ -41,7 +41,7 @@ Report = Callable[[Progress], None]
 def tables_of(test: Test, *, merge: bool = True) -> tuple[Tables, AlwaysOn]:
     """A freshly booted machine, ready to be explored."""
     machine = boot(test.scenario, test.strategy, test.release)
-    properties = AlwaysOn(machine.world, test.strategy.counts)
+    properties = AlwaysOn(machine.world, test.strategy)
     return Tables(machine, judge=properties.judge, watched=properties.watched, merge=merge), properties
 
 

@@ -92,10 +92,11 @@ class Pipe(Handle):
         """The slot of that number, head and tail taken modulo the size of the ring."""
         return self.cell(f"bufs[{number % PIPE_DEF_BUFFERS}]", PipeBuffer())
 
-    def holds(self, view: Any) -> Iterable[Page]:
-        """The page of every buffer that waits to be read."""
+    def holds(self, view: Any) -> Iterable[Page | Pin]:
+        """The page of every buffer that waits to be read, or the pin that vmsplice() took of it."""
         ring: Ring = view[self.ring]
-        return [page for number in range(ring.tail, ring.head) if (page := view[self.buf(number)].page) is not None]
+        waiting = [view[self.buf(number)] for number in range(ring.tail, ring.head)]
+        return [buffer.pin or buffer.page for buffer in waiting if buffer.page is not None]
 
 
 def advanced(ring: Ring, head: int, tail: int) -> Ring:

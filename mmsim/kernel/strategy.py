@@ -57,6 +57,11 @@ class Guarantee(Enum):
 EVERY_PROMISE = frozenset(Guarantee)
 
 
+def one_reference(_pin: Pin) -> int:
+    """A pin is a reference like any other."""
+    return 1
+
+
 @attrs.frozen
 class Strategy:
     """One design.  `doc` argues for it in terms that the checker can confirm or refute."""
@@ -84,6 +89,8 @@ class Strategy:
     """(k, inode) -> None: the seal failed; undo deny_writable."""
     guards: frozenset[Guarantee] = frozenset({Guarantee.SEALED})
     """Which promises it is asked about; Linux asks nobody before a remount or chattr +i."""
+    references: Callable[[Pin], int] = one_reference
+    """How much a pin adds to the page's reference count."""
     counts: tuple[str, ...] = ()
     """Fields it adds to struct page or struct address_space: at rest each has its initial value again."""
     budget: Budget = Budget()

@@ -245,9 +245,9 @@ class RegisteredBuffer(Handle):
         self.pins: Cell[tuple[Pin, ...]] = self.cell("pins", ())
         self.refs: Cell[int] = self.cell("refs", 0)
 
-    def holds(self, view: Any) -> Iterator[Page]:
-        """The page of every pin."""
-        yield from (pin.page for pin in view[self.pins])
+    def holds(self, view: Any) -> Iterator[Pin]:
+        """Every pin."""
+        yield from view[self.pins]
 
 
 @attrs.frozen

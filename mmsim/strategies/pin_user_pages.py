@@ -30,6 +30,11 @@ def foll_pin(pin: Pin) -> bool:
     return pin.caller in FOLL_PIN_SINCE
 
 
+def references(pin: Pin) -> int:
+    """What it adds to the reference count."""
+    return GUP_PIN_COUNTING_BIAS if foll_pin(pin) else 1
+
+
 def biased(references: int) -> tuple[int, bool]:
     """page_ref_add_unless_zero() of the bias."""
     return (references + GUP_PIN_COUNTING_BIAS, True) if references else (references, False)
@@ -60,6 +65,7 @@ pin_user_pages = attrs.evolve(
     doc=__doc__ or "",
     pin=try_grab_page,
     unpin=unpin_user_page,
+    references=references,
     exclude_pins=refuse_where(maybe_dma_pinned),
     guards=EVERY_PROMISE,
     budget=Budget(callers_to_convert="every caller of get_user_pages()"),

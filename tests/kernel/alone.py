@@ -50,7 +50,7 @@ def outcomes(thread, *, release="v3.17", strategy=wait_for_pins, children=(), de
     """What the thread and its children returned."""
     scenario = Scenario(setup=nothing, threads=(thread,), children=children, devices=devices, words_per_page=words)
     booted = boot(scenario, strategy, release_named(release))
-    properties = AlwaysOn(booted.world, strategy.counts)
+    properties = AlwaysOn(booted.world, strategy)
     values = Values(booted.initial)
     running = {each.name: each.start() for each in booted.threads}
     pending = dict.fromkeys(running)

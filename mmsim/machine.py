@@ -2,12 +2,14 @@
 
 `setup` runs alone, first, in the main process.  Then each plain function of `threads` is a thread of that process on a
 CPU of its own; `process(...)` makes a process that inherits the descriptors and not the mappings, `copies(...)` several
-alike; every function in `children` waits until somebody forks it; every device is a thread in hardirq context.
+alike; every function in `children` waits until somebody forks it; every device is a thread in hardirq context, and each
+file system with a disk has a flusher, which may take its time for ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from mmsim.cells import Cell, World
@@ -15,9 +17,10 @@ from mmsim.errors import UserError
 from mmsim.kernel.direct_io import device_interrupts
 from mmsim.kernel.entry import SimSyscalls
 from mmsim.kernel.entry.processes import started
+from mmsim.kernel.page_writeback import wb_workfn
 from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
-from mmsim.kernel.types import BlockDevice, Cpus, Kernel, Process
+from mmsim.kernel.types import BlockDevice, Cpus, Kernel, Process, SuperBlock
 from mmsim.scenario import Process as ProcessOf
 from mmsim.scenario import Scenario, ThreadFunction
 from mmsim.steps import Context, KernelBug, Step
@@ -32,6 +35,10 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
     world = World()
     cpus: list[tuple[Process, tuple[str, ...]]] = []
     main = world.handle(Process, MAIN)
+    mounted = [
+        world.handle(partial(SuperBlock, kind=mount.kind, stable=mount.checksums), mount.name)
+        for mount in scenario.mounts
+    ]
     children = {child.__name__: world.handle(Process, child.__name__) for child in scenario.children}
     values: dict[Cell[Any], Any] = {}
 
@@ -63,6 +70,10 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
         threads.append(
             Thread(name, _starter(device_interrupts, kernel(name, main), device), Context.HARDIRQ, silent=True)
         )
+    for sb in mounted:
+        if sb.block_backed:
+            name = f"flush-{sb.name}"
+            threads.append(Thread(name, _starter(wb_workfn, kernel(name, main), sb), silent=True))
     groups = tuple(
         tuple(f"{item.threads[0].__name__}[{number}]" for number in range(item.copies))
         for item in scenario.threads
@@ -131,7 +142,9 @@ def _inherit_descriptors(parent: Process, child: Process, values: dict[Cell[Any]
     open_fds = values.get(parent.open_fds, ())
     values[child.open_fds] = open_fds
     for number in open_fds:
-        values[child.fd(number)] = values.get(parent.fd(number))
+        file = values[child.fd(number)] = values.get(parent.fd(number))
+        if file is not None and not file.inode.sb.internal:
+            values[file.f_count] = values[file.f_count] + 1
 
 
 def _run_alone(coroutine: Coroutine[Any, Any, object], values: dict[Cell[Any], Any]) -> object:

@@ -3,15 +3,15 @@
 Follows fs/direct-io.c, fs/aio.c (io_submit, io_getevents) and block/bio.c (bio_set_pages_dirty, bio_check_pages_dirty),
 v3.17.  A device is a thread of its own in hardirq context that may stay silent for ever, between any two steps.
 
-Not modelled: the deferral of dirtying to a worker where writeback cleaned a page meanwhile, because a memfd has no
-writeback; errors of the device.
+Not modelled: the deferral of dirtying to a worker where writeback cleaned a page meanwhile, because who makes the page
+dirty while it is still pinned changes no content; errors of the device.
 """
 
 from __future__ import annotations
 
-from mmsim.kernel.filemap import read_page
+from mmsim.kernel.filemap import read_page, set_page_dirty
 from mmsim.kernel.gup import get_user_pages_fast
-from mmsim.kernel.types import PG_DIRTY, BlockDevice, Caller, Io, Kernel, Page, Request, patched
+from mmsim.kernel.types import BlockDevice, Caller, Io, Kernel, Page, Request, patched
 from mmsim.syscalls import EINVAL, PAGE_SIZE
 
 
@@ -71,7 +71,7 @@ async def bio_endio(k: Kernel, device: BlockDevice, request: Request) -> None:
         await dma_to_memory(k, request.pages, request.data)
     for pin in request.pins:
         if pin.write:
-            await pin.page.flags.test_and_set(PG_DIRTY)
+            await set_page_dirty(pin.page)
         await k.strategy.unpin(k, pin)
     length = len(request.data) if request.data is not None else len(request.pages) * PAGE_SIZE
     await request.process.reqs_active.dec()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import attrs
 
+from mmsim.kernel.file_table import fput, get_file
 from mmsim.kernel.mmap import exit_mmap, vma_link_file
 from mmsim.kernel.page_alloc import get_page
 from mmsim.kernel.tlb import flush_tlb
@@ -23,6 +24,7 @@ async def dup_mmap(k: Kernel, child: Process) -> None:
         vmas = await parent.mmap.load()
         await mm.mmap.store(vmas)
         for vma in vmas:
+            await get_file(vma.file)
             await vma_link_file(k, mm, vma)
             protected: list[int] = []
             async with parent.page_table_lock:
@@ -45,7 +47,10 @@ async def do_fork(k: Kernel, child: Process) -> int:
     """Make `child` a copy of the caller's process, ready to run; its pid."""
     open_fds = await k.process.open_fds.load()
     for number in open_fds:
-        await child.fd(number).store(await k.process.fd(number).load())
+        file = await k.process.fd(number).load()
+        if file is not None:
+            await get_file(file)
+        await child.fd(number).store(file)
     await child.open_fds.store(open_fds)
     await dup_mmap(k, child)
     return 2
@@ -61,4 +66,6 @@ async def do_exit(k: Kernel) -> None:
     await k.process.reqs_active.wait_until(nothing_in_flight)
     await exit_mmap(k)
     for number in await k.process.open_fds.exchange(()):
-        await k.process.fd(number).store(None)
+        file = await k.process.fd(number).exchange(None)
+        if file is not None:
+            await fput(file)

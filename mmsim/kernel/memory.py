@@ -3,8 +3,7 @@
 Follows mm/memory.c (handle_mm_fault, do_read_fault, do_cow_fault, do_shared_fault, do_wp_page) and
 arch/x86/mm/fault.c (__do_page_fault), v3.17.  One instruction accesses one word.
 
-Not modelled: anonymous mappings and the zero page, fault-around, page_mkwrite (a memfd has none), PROT_NONE faults of
-NUMA balancing.
+Not modelled: anonymous mappings and the zero page, fault-around, PROT_NONE faults of NUMA balancing.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ import signal
 
 import attrs
 
-from mmsim.kernel.filemap import read_page
+from mmsim.kernel.ext4 import ext4_page_mkwrite
+from mmsim.kernel.filemap import filemap_fault, read_page, set_page_dirty
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.shmem import shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
@@ -32,9 +32,12 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
     pte = await mm.pte(address).load()
     if pte is not None:
         if write and not pte.write:
+            if vma.shared and vma.file.inode.sb.block_backed:
+                return await wp_page_shared(k, mm, vma, address, pte)
             await do_wp_page(k, mm, vma, address, pte)
         return None
-    page = await shmem_fault(k, vma.file.inode, vma.index(address))
+    fault = filemap_fault if vma.file.inode.sb.block_backed else shmem_fault
+    page = await fault(k, vma.file.inode, vma.index(address))
     if page is None:
         return SIGBUS
     if write and not vma.shared:
@@ -43,11 +46,50 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
         await put_page(k, page)
         await do_set_pte(k, mm, address, Pte(copy, write=True, dirty=True, anon=True))
         return None
+    if vma.shared and vma.file.inode.sb.block_backed:
+        return await map_noticed(k, mm, vma, address, page, write=write)
     # Shared and writable is mapped so at once, even for a load: shmem asks for no notice of the first store.
     await do_set_pte(k, mm, address, Pte(page, write=vma.shared and bool(vma.flags & VM_WRITE), dirty=write))
     # Unlocked only now: truncation, which needs the lock, must find the page either unmapped or in the page table.
     await page.lock.release()
     return None
+
+
+async def map_noticed(k: Kernel, mm: Mm, vma: Vma, address: int, page: Page, *, write: bool) -> signal.Signals | None:
+    """do_shared_fault() and do_read_fault() where the file system wants to hear of the first store."""
+    if write:
+        await page.lock.release()
+        locked, fatal = await ext4_page_mkwrite(k, vma.file.inode, page, vma.index(address))
+        if not locked:
+            await put_page(k, page)
+            return fatal
+    await do_set_pte(k, mm, address, Pte(page, write=write, dirty=write))
+    await page.lock.release()
+    return None
+
+
+async def wp_page_shared(k: Kernel, mm: Mm, vma: Vma, address: int, pte: Pte) -> signal.Signals | None:
+    """A store to a shared page that is mapped read-only until the file system has heard of it."""
+    cell = mm.pte(address)
+    async with mm.page_table_lock:
+        if not same_page(await cell.load(), pte):
+            return None
+        await get_page(pte.page)
+    locked, fatal = await ext4_page_mkwrite(k, vma.file.inode, pte.page, vma.index(address))
+    if locked:
+        async with mm.page_table_lock:
+            if same_page(await cell.load(), pte):
+                await cell.store(attrs.evolve(pte, write=True, dirty=True))
+        # Marked once more: the entry is dirty now, and nothing but the page lock kept writeback away until here.
+        await set_page_dirty(pte.page)
+        await pte.page.lock.release()
+    await put_page(k, pte.page)
+    return fatal
+
+
+def same_page(now: Pte | None, pte: Pte) -> bool:
+    """Whether an entry still maps that page read-only."""
+    return now is not None and (now.page, now.write) == (pte.page, False)
 
 
 async def do_set_pte(k: Kernel, mm: Mm, address: int, pte: Pte) -> None:

@@ -5,9 +5,10 @@ narrower meaning of the counter v6.7.
 
 The order of unmapping is the kernel's: (1) the VMA leaves the mm; (2) the PTEs are cleared, and where a dirty shared
 one was, the TLBs are flushed under the page-table lock; (3) unlink_file_vma() takes the VMA out of i_mmap and lowers
-i_mmap_writable; (4) what is left in TLBs is flushed; (5) the references are dropped.  (2) comes before (3) because
-whoever finds the counter at 0 concludes that no CPU can store any more; (5) comes after (4) because a page must not be
-freed while a TLB can still reach it.
+i_mmap_writable; (4) what is left in TLBs is flushed; (5) the references to pages are dropped; (6) those to files are.
+(2) comes before (3) because whoever finds the counter at 0 concludes that no CPU can store any more; (5) comes after
+(4) because a page must not be freed while a TLB can still reach it; (6) is last because a file is open for writing as
+long as somebody can store to it.
 
 Not modelled: merging of VMAs, MAP_FIXED, mremap and mprotect, which come with the scenarios about them; the downgrade
 of mmap_lock in munmap (v4.20 and later), which lets faults elsewhere in the mm run earlier.
@@ -19,6 +20,7 @@ from itertools import pairwise
 
 import attrs
 
+from mmsim.kernel.file_table import fput, get_file
 from mmsim.kernel.memory_zap import zap_pte_range
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.releases import SEALED_MAPS_READ_ONLY
@@ -35,6 +37,7 @@ from mmsim.kernel.types import (
     Vma,
 )
 from mmsim.syscalls import (
+    EACCES,
     EINVAL,
     EPERM,
     F_SEAL_WRITE,
@@ -103,6 +106,10 @@ async def do_mmap(k: Kernel, file: File, prot: int, flags: int, length: int, off
     vm_flags = VM_MAYWRITE
     vm_flags |= (VM_READ if prot & PROT_READ else 0) | (VM_WRITE if prot & PROT_WRITE else 0)
     vm_flags |= VM_SHARED if flags == MAP_SHARED else 0
+    if (vm_flags & VM_SHARED and prot & PROT_WRITE and not file.writable) or not file.readable:
+        return -EACCES
+    if not file.writable and vm_flags & VM_SHARED:
+        vm_flags &= ~(VM_SHARED | VM_MAYWRITE)  # nobody can ever store through it, so it counts as no writer
     mm, inode = k.mm, file.inode
     async with mm.mmap_lock:
         if vm_flags & VM_SHARED and k.release.has(SEALED_MAPS_READ_ONLY):
@@ -119,6 +126,7 @@ async def do_mmap(k: Kernel, file: File, prot: int, flags: int, length: int, off
                 return int(error)
         vmas = await mm.mmap.load()
         start = free_area(vmas, page_align(length))
+        await get_file(file)
         vma = Vma(start, start + page_align(length), vm_flags, file, offset // PAGE_SIZE)
         await mm.mmap.store(tuple(sorted((*vmas, vma), key=_start)))
         await vma_link_file(k, mm, vma)
@@ -159,8 +167,10 @@ async def split_vma(k: Kernel, mm: Mm, vma: Vma, start: int, end: int) -> tuple[
     pieces = cut(vma, start, end)
     if len(pieces) > 1:
         for piece in pieces:
+            await get_file(vma.file)
             await vma_link_file(k, mm, piece)
         await unlink_file_vma(k, mm, vma)
+        await fput(vma.file)
     return pieces
 
 
@@ -184,6 +194,9 @@ async def unmap_region(k: Kernel, mm: Mm, vmas: tuple[Vma, ...]) -> None:
     for pages, _ in gathered:
         for page in pages:
             await put_page(k, page)
+    # Last: as long as a page can be stored to, the file counts as open for writing.
+    for vma in vmas:
+        await fput(vma.file)
 
 
 async def exit_mmap(k: Kernel) -> None:

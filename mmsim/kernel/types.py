@@ -20,7 +20,8 @@ from mmsim.steps import KernelBug
 from mmsim.syscalls import O_RDONLY, O_RDWR, O_WRONLY, PAGE_SIZE
 
 VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE = 0x1, 0x2, 0x8, 0x20
-PG_DIRTY = "dirty"
+PG_DIRTY, PG_WRITEBACK, PG_UPTODATE = "dirty", "writeback", "uptodate"
+"""Bits of page->flags; a page of a memfd is up to date from the start and never under writeback."""
 POISON = b"\xaa free page \xaa"
 """What every word of a free page holds, as page_poisoning=on does; whoever touches it uses a freed page."""
 
@@ -51,6 +52,11 @@ class AddressSpace(Handle):
         self.i_mmap: Cell[frozenset[tuple[Mm, Vma]]] = self.cell("i_mmap", frozenset())
         self.i_mmap_mutex = world.lock(Mutex, f"{name}.i_mmap_mutex")
 
+    @property
+    def host(self) -> Inode:
+        """mapping->host."""
+        return self.world.handle(Inode, self.name.removesuffix(".i_data"))
+
     def slot(self, index: int) -> Cell[Page | None]:
         """The page cache's slot for page `index` of the file (a radix-tree slot, read under RCU)."""
         return self.cell(f"i_pages[{index}]", None)
@@ -69,14 +75,36 @@ class Inode(Handle):
         self.seals: Cell[int] = self.cell("seals", 0)
         self.mapping = world.handle(AddressSpace, f"{name}.i_data")
 
+    def disk(self, index: int) -> Cell[bytes]:
+        """What the disk has of page `index`; only where the file system has a disk."""
+        return self.cell(f"disk[{index}]", bytes(PAGE_SIZE))
+
 
 class SuperBlock(Handle):
     """struct super_block, with the one mount of it; `shm_mnt` is the kernel's own, where memfds live."""
 
-    def __init__(self, world: World, name: str, kind: str = "tmpfs") -> None:
+    def __init__(self, world: World, name: str, kind: str = "tmpfs", *, stable: bool = False) -> None:
         super().__init__(world, name)
         self.kind = kind
+        self.stable = stable
+        self.s_umount = world.lock(RwSem, f"{name}.s_umount")
         self.s_readonly: Cell[bool] = self.cell("s_readonly", False)
+        self.s_readonly_remount: Cell[bool] = self.cell("s_readonly_remount", False)
+        self.mnt_writers: Cell[int] = self.cell("mnt_writers", 0)
+        self.mnt_write_hold: Cell[bool] = self.cell("MNT_WRITE_HOLD", False)
+        self.root_mutex = world.lock(Mutex, f"{name}.root.i_mutex")
+        self.s_inodes: Cell[tuple[Inode, ...]] = self.cell("s_inodes", ())
+        self.b_dirty: Cell[frozenset[tuple[Inode, int]]] = self.cell("b_dirty", frozenset())
+
+    @property
+    def internal(self) -> bool:
+        """Whether user space cannot name the mount: nobody remounts it, so nobody asks how many write there."""
+        return self.name == "shm_mnt"
+
+    @property
+    def block_backed(self) -> bool:
+        """Whether pages are read from a disk and written back to it."""
+        return self.kind == "ext4"
 
 
 class File(Handle):
@@ -86,6 +114,7 @@ class File(Handle):
         super().__init__(world, name)
         self.flags = flags
         self.inode = inode or world.handle(Inode, f"{name}.inode")
+        self.f_count: Cell[int] = self.cell("f_count", 0)
         self.f_pos: Cell[int] = self.cell("f_pos", 0)
         self.f_pos_lock = world.lock(Mutex, f"{name}.f_pos_lock")
 
@@ -117,6 +146,11 @@ class Vma:
     def index(self, address: int) -> int:
         """The page of the file that is mapped at `address`."""
         return self.pgoff + (address - self.start) // PAGE_SIZE
+
+    def address_of(self, index: int) -> int | None:
+        """Where page `index` of the file is mapped, if it is."""
+        address = self.start + (index - self.pgoff) * PAGE_SIZE
+        return address if self.start <= address < self.end else None
 
     @property
     def shared(self) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from mmsim.kernel.entry.direct_io import DirectIoCalls
 from mmsim.kernel.entry.files import FileCalls
 from mmsim.kernel.entry.memory import MemoryCalls
+from mmsim.kernel.entry.mounts import MountCalls
 from mmsim.kernel.entry.processes import ProcessCalls
 from mmsim.kernel.entry.seals import SealCalls
 
 
-class SimSyscalls(FileCalls, MemoryCalls, SealCalls, ProcessCalls, DirectIoCalls):
+class SimSyscalls(FileCalls, MemoryCalls, SealCalls, ProcessCalls, DirectIoCalls, MountCalls):
     """`mmsim.syscalls.Syscalls` for one thread of the model."""

@@ -1,16 +1,21 @@
 """What every group of system calls starts from: the calling thread's kernel and its descriptors.
 
-Follows fs/file.c (__fdget, fd_install).  Not modelled: struct file's own reference count and the inode's eviction:
-what a scenario opened stays.
+Follows fs/file.c (__fdget, fd_install, do_dup2).  Not modelled: the inode's eviction: what a scenario made stays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
 from mmsim.cells import Named
+from mmsim.kernel.file_table import fget, fput
 from mmsim.kernel.types import BlockDevice, File, Kernel, Process
 from mmsim.syscalls import EBADF, Device
 
 FIRST_FD = 3
+
+R = TypeVar("R")
 
 
 def with_fd(open_fds: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
@@ -40,6 +45,16 @@ class Descriptors(Named):
     async def _file(self, fd: int) -> File | None:
         return await self.k.process.fd(fd).load()
 
+    async def _on(self, fd: int, call: Callable[..., Coroutine[Any, Any, R]], *arguments: Any) -> R | int:
+        """fdget(), `call(k, file, *arguments)`, fdput().  A thread that is alone needs no reference: nobody closes."""
+        file = await self._file(fd) if self._alone else await fget(self.k.process, fd)
+        if file is None:
+            return -EBADF
+        answer = await call(self.k, file, *arguments)
+        if not self._alone:
+            await fput(file)
+        return answer
+
     async def _install(self, file: File) -> int:
         number: int = await self.k.process.open_fds.fetch_update(with_fd)
         await self.k.process.fd(number).store(file)
@@ -53,8 +68,9 @@ class Descriptors(Named):
         if file is None:
             return -EBADF
         await self.k.process.open_fds.fetch_update(without_fd, fd)
+        await fput(file)
         return 0
 
     async def dup(self, fd: int) -> int:
-        file = await self._file(fd)
+        file = await fget(self.k.process, fd)
         return -EBADF if file is None else await self._install(file)

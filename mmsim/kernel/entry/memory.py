@@ -10,7 +10,7 @@ import signal
 from mmsim.kernel.entry.descriptors import Descriptors
 from mmsim.kernel.memory import load_memory, store_memory
 from mmsim.kernel.mmap import do_mmap, do_munmap
-from mmsim.syscalls import EBADF, EINVAL, PAGE_SIZE
+from mmsim.syscalls import EINVAL, PAGE_SIZE
 
 
 class MemoryCalls(Descriptors):
@@ -19,8 +19,7 @@ class MemoryCalls(Descriptors):
     async def mmap(self, fd: int, prot: int, flags: int, length: int = PAGE_SIZE, offset: int = 0) -> int:
         if offset % PAGE_SIZE:
             return -EINVAL  # before the descriptor is looked at, in the architecture's sys_mmap()
-        file = await self._file(fd)
-        return -EBADF if file is None else await do_mmap(self.k, file, prot, flags, length, offset)
+        return await self._on(fd, do_mmap, prot, flags, length, offset)
 
     async def munmap(self, address: int, length: int = PAGE_SIZE) -> int:
         return await do_munmap(self.k, address, length)

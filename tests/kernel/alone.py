@@ -46,9 +46,11 @@ def movable(pending, values):
     return None
 
 
-def outcomes(thread, *, release="v3.17", strategy=wait_for_pins, children=(), devices=(), words=1):
+def outcomes(thread, *, release="v3.17", strategy=wait_for_pins, children=(), devices=(), words=1, mounts=()):
     """What the thread and its children returned."""
-    scenario = Scenario(setup=nothing, threads=(thread,), children=children, devices=devices, words_per_page=words)
+    scenario = Scenario(
+        setup=nothing, threads=(thread,), children=children, devices=devices, words_per_page=words, mounts=mounts
+    )
     booted = boot(scenario, strategy, release_named(release))
     properties = AlwaysOn(booted.world)
     values = Values(booted.initial)

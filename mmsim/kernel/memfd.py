@@ -47,6 +47,10 @@ async def memfd_create(k: Kernel, name: str, flags: int) -> File | int:
 async def memfd_add_seals(k: Kernel, file: File, seals: int) -> int:
     """fcntl(F_ADD_SEALS): all of the seals are set, or none."""
     inode = file.inode
+    if inode.sb.block_backed:
+        return -EINVAL
+    if not file.writable:
+        return -EPERM
     if k.release.has(HIGH_BITS_ARE_EINVAL) and seals >> 32:
         return -EINVAL
     seals &= 0xFFFFFFFF
@@ -66,7 +70,7 @@ async def memfd_add_seals(k: Kernel, file: File, seals: int) -> int:
 
 async def memfd_get_seals(file: File) -> int:
     """fcntl(F_GET_SEALS).  Takes no lock."""
-    return await file.inode.seals.load()
+    return -EINVAL if file.inode.sb.block_backed else await file.inode.seals.load()
 
 
 async def memfd_tag_pins(k: Kernel, mapping: AddressSpace, last: int) -> tuple[tuple[int, Page], ...]:

@@ -264,9 +264,9 @@ class AlwaysOn:
         for inode in self.world.of(Inode):
             count = view[inode.mapping.i_mmap_writable]
             shared = sum(vma.shared for _, vma in view[inode.mapping.i_mmap])
-            sealed = bool(view[inode.seals] & F_SEAL_WRITE)
+            denied = bool(promises(view, inode))
             too_low = count < (0 if self._narrow(view, inode) else shared)
-            if count > shared or (too_low and not sealed):
+            if count > shared or (too_low and not denied):
                 return (COUNT, f"i_mmap_writable of {inode.name} is {count} at rest, with {shared} shared mappings")
         return None
 

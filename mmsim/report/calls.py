@@ -26,6 +26,10 @@ FLAGS: Final = {
     ("mmap", "prot"): ("PROT_READ", "PROT_WRITE"),
     ("mmap", "flags"): ("MAP_SHARED", "MAP_PRIVATE"),
     ("memfd_create", "flags"): ("MFD_CLOEXEC", "MFD_ALLOW_SEALING"),
+    ("open", "flags"): ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"),
+    ("reopen", "flags"): ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"),
+    ("remount", "flags"): ("MS_RDONLY",),
+    ("chattr", "flags"): ("FS_IMMUTABLE_FL",),
     ("add_seals", "seals"): ("F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE"),
 }
 
@@ -36,6 +40,10 @@ WRITTEN: Final = {
     "submit_direct_write": ("io_submit", "write"),
     "wait_for": ("io_getevents",),
     "device_contents": ("device contents",),
+    "disk_contents": ("disk contents",),
+    "reopen": ("open", "/proc/self/fd"),
+    "remount": ("mount", "MS_REMOUNT"),
+    "chattr": ("ioctl", "FS_IOC_SETFLAGS"),
     "load": ("CPU load",),
     "store": ("CPU store",),
 }
@@ -82,7 +90,7 @@ def argument(function: str, name: str, value: Any) -> str:
     known = FLAGS.get((function, name))
     if known is not None and isinstance(value, int):
         return flags(value, known)
-    if isinstance(value, syscalls.Device):
+    if isinstance(value, syscalls.Device | syscalls.Mount):
         return value.name
     if callable(value):
         return str(getattr(value, "__name__", value))

@@ -236,10 +236,21 @@ def test_the_mistake_is_found(mutant, monkeypatch):
 
 @pytest.mark.parametrize("base", [wait_for_pins, delayed_unmap], ids=lambda base: base.name)
 @pytest.mark.parametrize(
-    "name", ["remount_with_a_pin_left", "remount_reaches_the_disk", "remount_and_back", "immutable_with_a_pin_left"]
+    "name",
+    [
+        "remount_with_a_pin_left",
+        "remount_reaches_the_disk",
+        "remount_and_back",
+        "immutable_with_a_pin_left",
+        "immutable_with_a_pin_left_on_ext4",
+        "store_races_chattr",
+        "open_races_remount",
+        "write_races_remount",
+        "store_races_remount",
+    ],
 )
 def test_a_design_that_guards_every_promise_keeps_it(name, base):
-    scenario = attrs.evolve(find(name).scenario, always=(), sometimes=())
+    scenario = find(name).scenario
     design = attrs.evolve(base, name="guards_all", guards=EVERYTHING)
     test = Test(name, scenario, design, release_named(scenario.release))
     verdict = check(test, bounds=Bounds(max_seconds=60))

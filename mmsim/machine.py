@@ -4,12 +4,13 @@
 a design that waits for them in munmap() needs.  Then each plain function of `threads` is a thread of that process on a
 CPU of its own; `process(...)` makes a process that inherits the descriptors and not the mappings, `copies(...)` several
 alike; every function in `children` waits until somebody forks it; every device is a thread, in the context in which
-its transport has the data copied.
+its transport has the data copied, and each file system with a disk has a flusher, which may take its time for ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from mmsim.cells import Cell, World
@@ -17,10 +18,11 @@ from mmsim.errors import UserError
 from mmsim.kernel.direct_io import TRANSPORTS, device_interrupts
 from mmsim.kernel.entry import SimSyscalls
 from mmsim.kernel.entry.processes import started
+from mmsim.kernel.page_writeback import wb_workfn
 from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
 from mmsim.kernel.swap import settle
-from mmsim.kernel.types import BlockDevice, Cpus, Kernel, Page, Process
+from mmsim.kernel.types import BlockDevice, Cpus, Kernel, Page, Process, SuperBlock
 from mmsim.scenario import Process as ProcessOf
 from mmsim.scenario import Scenario, ThreadFunction
 from mmsim.steps import KernelBug, Step
@@ -35,6 +37,10 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
     world = World()
     cpus: list[tuple[Process, tuple[str, ...]]] = []
     main = world.handle(Process, MAIN)
+    mounted = [
+        world.handle(partial(SuperBlock, kind=mount.kind, mounted=True, stable=mount.checksums), mount.name)
+        for mount in scenario.mounts
+    ]
     children = {child.__name__: world.handle(Process, child.__name__) for child in scenario.children}
     values: dict[Cell[Any], Any] = {}
 
@@ -67,6 +73,10 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
     for device, transport in devices:
         interrupts = _starter(device_interrupts, kernel(device.name, main), device)
         threads.append(Thread(device.name, interrupts, transport.context, silent=True))
+    for sb in mounted:
+        if sb.block_backed:
+            name = f"flush-{sb.name}"
+            threads.append(Thread(name, _starter(wb_workfn, kernel(name, main), sb), silent=True))
     groups = tuple(
         tuple(f"{item.threads[0].__name__}[{number}]" for number in range(item.copies))
         for item in scenario.threads
@@ -138,7 +148,7 @@ def _inherit_descriptors(parent: Process, child: Process, values: dict[Cell[Any]
     values[child.open_fds] = open_fds
     for number in open_fds:
         file = values[child.fd(number)] = values.get(parent.fd(number))
-        if file is not None and file.f_op:
+        if file is not None and file.counted:
             values[file.f_count] += 1
 
 

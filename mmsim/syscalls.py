@@ -47,6 +47,9 @@ O_RDWR: Final = 2
 O_CREAT: Final = 0o100
 O_TRUNC: Final = 0o1000
 
+MS_RDONLY: Final = 1
+"""For `remount`, as mount(2) takes it beside MS_REMOUNT."""
+
 FS_IMMUTABLE_FL: Final = 0x10
 """For `chattr`, as FS_IOC_SETFLAGS takes it."""
 
@@ -79,6 +82,7 @@ EPIPE: Final = errno.EPIPE
 ESPIPE: Final = errno.ESPIPE
 ENODEV: Final = errno.ENODEV
 EBADMSG: Final = errno.EBADMSG
+ENOTTY: Final = errno.ENOTTY
 
 SIGBUS: Final = signal.SIGBUS
 SIGSEGV: Final = signal.SIGSEGV
@@ -99,6 +103,8 @@ class Mount:
 
     name: str
     kind: str = "tmpfs"
+    checksums: bool = False
+    """Whether its disk needs a page to stay as it is while it is written (bdi_cap_stable_pages_required)."""
 
 
 def fill(pattern: bytes, pages: int = 1) -> bytes:
@@ -134,7 +140,7 @@ class Syscalls(Protocol):
         ...
 
     async def ftruncate(self, fd: int, length: int) -> int:
-        """ftruncate(2).  -EPERM where F_SEAL_SHRINK or F_SEAL_GROW forbids it."""
+        """ftruncate(2).  -EPERM where F_SEAL_SHRINK, F_SEAL_GROW or S_IMMUTABLE forbids it; -EINVAL if read-only."""
         ...
 
     async def fallocate(self, fd: int, mode: int, offset: int, length: int) -> int:
@@ -348,3 +354,30 @@ class Syscalls(Protocol):
         ...
 
     # ---- file systems
+
+    async def open(self, mount: Mount, name: str, flags: int) -> int:
+        """open(2) of a file on a mount: O_RDONLY, O_WRONLY or O_RDWR, with O_CREAT or O_TRUNC or both.
+
+        -ENOENT; -EROFS where the mount is read-only; -EPERM to write an immutable file (-EACCES before v4.9).
+        """
+        ...
+
+    async def reopen(self, fd: int, flags: int) -> int:
+        """open("/proc/self/fd/N"): another open file of the same inode, with a mode of its own.  As `open`."""
+        ...
+
+    async def remount(self, mount: Mount, flags: int) -> int:
+        """mount(2) with MS_REMOUNT: MS_RDONLY, or 0 to write again.  -EBUSY while a file is open for writing."""
+        ...
+
+    async def chattr(self, fd: int, flags: int) -> int:
+        """ioctl(FS_IOC_SETFLAGS): FS_IMMUTABLE_FL or 0.  -EROFS, or -ENOTTY where the file system has no flags."""
+        ...
+
+    async def sync(self) -> None:
+        """sync(2): all that is dirty goes to its disk; waits where the mount may be written."""
+        ...
+
+    async def disk_contents(self, mount: Mount, name: str) -> bytes:
+        """What the file would hold if the disk were mounted afresh this moment."""
+        ...

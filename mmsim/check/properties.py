@@ -7,7 +7,11 @@ may change a byte that lies below the file's size before and after it, as anybod
 it.  F_SEAL_SHRINK and F_SEAL_GROW forbid the size itself to fall or rise; so with F_SEAL_WRITE and F_SEAL_SHRINK no
 byte below the size ever changes.
 
-A step is judged if it changes a watched cell: a word of a page, a slot of a page cache, a size, the result of an I/O.
+A read-only mount and an immutable file promise more: there the size stays as well, and what the disk of a read-only
+mount has of the file.
+
+A step is judged if it changes a watched cell: a word of a page, a slot of a page cache, a size, a page on a disk, the
+result of an I/O.
 """
 
 from __future__ import annotations
@@ -22,12 +26,27 @@ import attrs
 from mmsim.cells import Cell, Handle, World
 from mmsim.engine.tables import Fault, Places, Tables, View
 from mmsim.kernel.strategy import Strategy, linux
-from mmsim.kernel.types import AddressSpace, BlockDevice, Inode, Io, Mm, Page, Pin, Vma
+from mmsim.kernel.types import (
+    PG_DIRTY,
+    PG_UPTODATE,
+    PG_WRITEBACK,
+    AddressSpace,
+    BlockDevice,
+    File,
+    Inode,
+    Io,
+    Mm,
+    Page,
+    Pin,
+    Process,
+    SuperBlock,
+    Vma,
+)
 from mmsim.steps import Step
 from mmsim.syscalls import F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, FS_IMMUTABLE_FL, PAGE_SIZE
 
-_FIELD = re.compile(r"(?P<owner>.*)\.(?P<field>word|i_pages|i_size|result|_pincount)(\[(?P<number>[0-9]+)\])?")
-_WATCHED = {"word": Page, "i_pages": AddressSpace, "i_size": Inode, "result": Io, "_pincount": Page}
+_FIELD = re.compile(r"(?P<owner>.*)\.(?P<field>word|i_pages|i_size|disk|result|_pincount)(\[(?P<number>[0-9]+)\])?")
+_WATCHED = {"word": Page, "i_pages": AddressSpace, "i_size": Inode, "disk": Inode, "result": Io, "_pincount": Page}
 
 SEALED = "sealed content never changes"
 REMOUNTED = "content of a read-only mount never changes"
@@ -38,6 +57,10 @@ LEAK = "no page is leaked"
 COUNT = "i_mmap_writable is back at its resting value"
 AGREE = "MAP_SHARED views agree"
 COUNTED = "what a design counts is back at its resting value"
+STABLE = "a page does not change while the disk reads it"
+CLEAN = "a clean page is what the disk has"
+FILES = "no open file is leaked"
+WRITERS = "the writers of a mount are back at their resting value"
 
 
 @attrs.frozen
@@ -91,6 +114,8 @@ class AlwaysOn:
             return self._lost(before, None, handle) if after[handle.pincount] < before[handle.pincount] else None
         if field == "i_size":
             return self._size(before, after, handle)
+        if field == "disk":
+            return self._disk(before, after, handle, number)
         if field == "i_pages":
             return self._slot(before, after, handle, number)
         return self._word(before, after, handle, number)
@@ -98,6 +123,13 @@ class AlwaysOn:
     # ---- a step at a time
 
     def _word(self, before: View, after: View, page: Page, number: int) -> Fault | None:
+        mapping = before[page.mapping]
+        if mapping is not None and mapping.host.sb.block_backed:
+            flags = before[page.flags]
+            if PG_UPTODATE not in flags:
+                return None  # it is being read from the disk: nobody sees it yet
+            if PG_WRITEBACK in flags and mapping.host.sb.stable:
+                return (STABLE, f"{page} word {number}, page {before[page.index]} of {mapping.host}, changes under it")
         for inode in self.world.of(Inode):
             promised = promises(before, inode)
             if not promised:
@@ -133,7 +165,7 @@ class AlwaysOn:
         promised = promises(before, inode)
         if not promised or below <= 0:
             return None
-        old, new = (self._content(view, view[mapping.slot(index)])[:below] for view in (before, after))
+        old, new = (self._content(view, inode, index)[:below] for view in (before, after))
         if old.rstrip(b"\0") != new.rstrip(b"\0"):
             first = promised[0]
             return (first.property, f"page {index} of {inode.name} gets another content after {first.given}")
@@ -142,14 +174,15 @@ class AlwaysOn:
     def _inode(self, mapping: AddressSpace) -> Inode:
         return self.world.handle(Inode, mapping.name.removesuffix(".i_data"))
 
-    def _content(self, view: View, page: Page | None) -> bytes:
-        if page is None:
-            return b""
-        content = b""
-        while len(content) < PAGE_SIZE:
-            word = view[page.word(len(content) * self._words(view, page) // PAGE_SIZE)]
-            content += word
-        return content
+    def _content(self, view: View, inode: Inode, index: int) -> bytes:
+        """What a reader of the file finds there."""
+        page = view[inode.mapping.slot(index)]
+        if inode.sb.block_backed and (page is None or PG_UPTODATE not in view[page.flags]):
+            return view[inode.disk(index)]
+        return b"" if page is None else self._memory(view, page)
+
+    def _memory(self, view: View, page: Page) -> bytes:
+        return b"".join(view[page.word(number)] for number in range(self._words(view, page)))
 
     def _words(self, view: View, page: Page) -> int:
         return PAGE_SIZE // len(view[page.word(0)]) or 1
@@ -160,6 +193,16 @@ class AlwaysOn:
             return (SIZE, f"{inode.name} shrinks from {old} to {new} bytes after F_SEAL_SHRINK was granted")
         if new > old and seals & F_SEAL_GROW:
             return (SIZE, f"{inode.name} grows from {old} to {new} bytes after F_SEAL_GROW was granted")
+        for promised in promises(before, inode):
+            if promised.property != SEALED:
+                return (promised.property, f"{inode.name} has {new} bytes, not {old}, after {promised.given}")
+        return None
+
+    def _disk(self, before: View, after: View, inode: Inode, index: int) -> Fault | None:
+        size = before[inode.i_size] - index * PAGE_SIZE
+        old, new = before[inode.disk(index)], after[inode.disk(index)]
+        if before[inode.sb.s_readonly] and size > 0 and old[:size] != new[:size]:
+            return (REMOUNTED, f"page {index} of {inode.name} changes on the disk of {inode.sb}")
         return None
 
     def _lost(self, before: View, io: Io | None, unpinned: Page | None) -> Fault | None:
@@ -178,7 +221,7 @@ class AlwaysOn:
                         continue
                     # The pin is gone by now, so the page may have moved; then its heir has what the device wrote.
                     written = request.data[number * PAGE_SIZE :][:PAGE_SIZE]
-                    if not self._content(before, shown).startswith(written):
+                    if not self._memory(before, shown).startswith(written):
                         return (LOST, f"{request.io} wrote {pin.page}, but {request.mm} has {shown} at {address:#x}")
         return None
 
@@ -197,7 +240,9 @@ class AlwaysOn:
     def resting(self, tables: Tables, places: Places) -> Fault | None:
         """Judge a state in which every thread has ended and every device is idle."""
         view = tables.view(places)
-        return self._leaks(view) or self._counters(view) or self._counted(view) or self._views(view)
+        return (
+            self._leaks(view) or self._counters(view) or self._counted(view) or self._views(view) or self._mounts(view)
+        )
 
     def _leaks(self, view: View) -> Fault | None:
         cached: dict[Page, int] = {}
@@ -206,6 +251,8 @@ class AlwaysOn:
                 page = view[inode.mapping.slot(index)]
                 if page is not None:
                     cached[page] = cached.get(page, 0) + 1
+            if inode.sb.block_backed:
+                self._beyond_the_end(view, inode, cached)
         mapped: dict[Page, int] = {}
         for mm in self.world.of(Mm):
             for vma in view[mm.mmap]:
@@ -232,15 +279,21 @@ class AlwaysOn:
         for handle in self.world.of(Handle):
             yield from handle.holds(view)
 
+    def _beyond_the_end(self, view: View, inode: Inode, cached: dict[Page, int]) -> None:
+        """A read that a truncation overtakes leaves its page in the cache of a disk's file, as in Linux."""
+        for page in self.world.of(Page):
+            if page not in cached and view[inode.mapping.slot(view[page.index])] is page:
+                cached[page] = 1
+
     def _counters(self, view: View) -> Fault | None:
         # A design may count a pin that somebody keeps, however often its page was unmapped, as it sees fit.
         pinned = any(isinstance(each, Pin) for each in self._held(view))
         for inode in self.world.of(Inode):
             count = view[inode.mapping.i_mmap_writable]
             shared = sum(vma.shared for _, vma in view[inode.mapping.i_mmap])
-            sealed = bool(view[inode.seals] & F_SEAL_WRITE)
+            denied = bool(promises(view, inode))
             too_low = count < (0 if self._narrow(view, inode) else shared)
-            if (count > shared and not pinned) or (too_low and not sealed):
+            if (count > shared and not pinned) or (too_low and not denied):
                 return (COUNT, f"i_mmap_writable of {inode.name} is {count} at rest, with {shared} shared mappings")
         return None
 
@@ -267,4 +320,36 @@ class AlwaysOn:
                     cached = view[inode.mapping.slot(vma.index(address))]
                     if vma.shared and pte is not None and pte.page is not cached:
                         return (AGREE, f"{mm} maps {pte.page} at {address:#x}, and the cache has {cached}")
+        return None
+
+    def _mounts(self, view: View) -> Fault | None:
+        """Open files, writers of mounts and clean pages."""
+        held: dict[File, int] = {}
+        for process in self.world.of(Process):
+            for number in view[process.open_fds]:
+                file = view[process.fd(number)]
+                if file is not None:
+                    held[file] = held.get(file, 0) + 1
+            for vma in view[process.mm.mmap]:
+                held[vma.file] = held.get(vma.file, 0) + 1
+        files = [file for file in self.world.of(File) if not file.inode.sb.internal]
+        for file in files:
+            if view[file.f_count] != held.get(file, 0):
+                return (FILES, f"{file} has {view[file.f_count]} references at rest, and {held.get(file, 0)} are known")
+        for sb in self.world.of(SuperBlock):
+            due = sum(file.writable and file.inode.sb is sb and file in held for file in files)
+            if view[sb.mnt_writers] != due:
+                return (WRITERS, f"{sb} has {view[sb.mnt_writers]} writers at rest, and {due} files are open so")
+        return self._clean(view)
+
+    def _clean(self, view: View) -> Fault | None:
+        for inode in self.world.of(Inode):
+            size = view[inode.i_size] if inode.sb.block_backed else 0
+            for index in range(-(-size // PAGE_SIZE)):
+                page = view[inode.mapping.slot(index)]
+                if page is None or view[page.flags] & {PG_DIRTY, PG_WRITEBACK}:
+                    continue
+                below = size - index * PAGE_SIZE
+                if self._content(view, inode, index)[:below] != view[inode.disk(index)][:below]:
+                    return (CLEAN, f"page {index} of {inode.name} is clean, and the disk has something else")
         return None

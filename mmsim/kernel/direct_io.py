@@ -11,19 +11,19 @@ and who took the references, which is what a design that converts callers one by
     nfs      the answer is copied in a softirq; the references are get_user_pages()'s to this day
     rdma     memory registered as drivers/infiniband/core/umem.c does it, with FOLL_PIN since v5.7; then as block
 
-Not modelled: the deferral of dirtying to a worker where writeback cleaned a page meanwhile, because a memfd has no
-writeback; errors of the device; readv, the order of a loop's worker and its interrupt (which here are one thread).
+Not modelled: the deferral of dirtying to a worker where writeback cleaned a page meanwhile, because who makes the page
+dirty while it is still pinned changes no content; errors of the device; readv; the order of a loop's worker and its
+interrupt (which here are one thread).
 """
 
 from __future__ import annotations
 
 import attrs
 
-from mmsim.kernel.filemap import read_page
+from mmsim.kernel.filemap import read_page, set_page_dirty
 from mmsim.kernel.gup import get_user_pages_fast, unpin_page
 from mmsim.kernel.io_uring import get_rsrc_node, io_put_rsrc_node
 from mmsim.kernel.types import (
-    PG_DIRTY,
     BlockDevice,
     Caller,
     Io,
@@ -130,7 +130,7 @@ async def bio_endio(k: Kernel, device: BlockDevice, request: Request) -> None:
     if request.node is None:
         for pin in request.pins:
             if pin.write:
-                await pin.page.flags.test_and_set(PG_DIRTY)
+                await set_page_dirty(pin.page)
             await unpin_page(k, pin)
     else:
         await io_put_rsrc_node(k, request.node)  # whose pages are not dirtied (bvecs are not user_backed_iter())

@@ -1,23 +1,56 @@
 """struct file: who refers to it, and what its last reference gives back.
 
-Follows fs/file_table.c (get_file, fput, __fput), v3.17.
+Follows fs/file_table.c (get_file, fput, __fput) and fs/file.c (__fget_light), v3.17.  A descriptor holds a reference,
+and so does a mapping: a file whose descriptor is closed stays open, for writing too, as long as it is mapped.
 
-Not modelled: the references of regular files, because nothing here looks at them; the reference that a call holds
-while it runs (fdget), because no scenario closes a descriptor that another of its threads is using.
+Not modelled: the references of memfds and dma-bufs (`File.counted`), because nothing looks at them and nobody asks who
+has the kernel's own mounts open for writing; the deferral of __fput() to the return from the system call, which is when
+a call here ends too; eviction of the inode; i_writecount, because nothing here runs a program.
 """
 
 from __future__ import annotations
 
+from mmsim.kernel.namespace import mnt_drop_write
 from mmsim.kernel.types import File, Kernel
+
+ONE_REFERENCE = 1
+
+
+async def alloc_file(file: File) -> File:
+    """A new struct file, with the reference that its descriptor is going to have."""
+    if file.counted:
+        await file.f_count.store(ONE_REFERENCE)
+    return file
 
 
 async def get_file(file: File) -> None:
-    """One more reference."""
-    if file.f_op:
-        await file.f_count.inc()
+    """One more reference, for somebody who has one."""
+    if file.counted:
+        await file.f_count.get_reference()
 
 
 async def fput(k: Kernel, file: File) -> None:
-    """One reference less; the last one releases what is behind the file."""
-    if file.f_op and await file.f_count.dec_and_test():
+    """One reference less; the last one releases what is behind the file, and ends the writing on its mount."""
+    if not file.counted or not await file.f_count.dec_and_test():
+        return
+    if file.f_op:
         await file.f_op.release(k, file)
+    if file.writable and not file.inode.sb.internal:
+        await mnt_drop_write(file.inode.sb)
+
+
+async def fget(k: Kernel, fd: int) -> File | None:
+    """The open file of a descriptor, with a reference: close() in another thread must not end the call's own writing.
+
+    The descriptor is looked at again after the reference is taken: the file may have been closed in between.
+    """
+    slot = k.process.fd(fd)
+    while True:
+        file = await slot.load()
+        if file is None or not file.counted:
+            return file
+        if not await file.f_count.inc_not_zero():
+            continue
+        if await slot.load() is file:
+            return file
+        await fput(k, file)

@@ -38,6 +38,7 @@ async def dup_mmap(k: Kernel, child: Process) -> None:
         vmas = await parent.mmap.load()
         await mm.mmap.store(tuple(map(dup_userfaultfd, vmas)))
         for vma in vmas:
+            await get_file(vma.file)
             await vma_link_file(k, mm, dup_userfaultfd(vma))
             guarded = vma.cow and k.release.has(FORK_HOLDS_OFF_GUP_FAST)
             if guarded:

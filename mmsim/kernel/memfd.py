@@ -121,7 +121,7 @@ async def memfd_add_seals(k: Kernel, file: File, seals: int) -> int:
     return 0
 
 
-async def memfd_get_seals(file: File) -> int:
+async def memfd_get_seals(_k: Kernel, file: File) -> int:
     """fcntl(F_GET_SEALS).  Takes no lock."""
     return await file.inode.seals.load() if file.inode.sb.kind in SEALABLE else -EINVAL
 

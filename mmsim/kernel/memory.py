@@ -7,8 +7,7 @@ bits, for get_user_pages() has to know whether a private page was made (VM_FAULT
 From v5.19 on a private page that one page table alone maps is marked PG_ANON_EXCLUSIVE: it may be written in place,
 whoever else holds a reference.  The mark is set on a page before its PTE is, and fork() takes it away.
 
-Not modelled: anonymous mappings and the zero page, fault-around, page_mkwrite (a memfd has none), PROT_NONE faults of
-NUMA balancing.
+Not modelled: anonymous mappings and the zero page, fault-around, PROT_NONE faults of NUMA balancing.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ import signal
 
 import attrs
 
-from mmsim.kernel.filemap import read_page
+from mmsim.kernel.ext4 import ext4_page_mkwrite
+from mmsim.kernel.filemap import filemap_fault, read_page, set_page_dirty
 from mmsim.kernel.migrate import migration_entry_wait
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.releases import ANON_EXCLUSIVE, REUSES_BY_MAPCOUNT, UDMABUF_MAPS_PFNS
@@ -59,6 +59,8 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
         if pte.migrating:
             await migration_entry_wait(k, mm, address, pte)
             return 0
+        if write and not pte.write and vma.shared and vma.file.inode.sb.block_backed:
+            return await wp_page_shared(k, mm, vma, address, pte)
         if unshare or (write and not pte.write):
             return await do_wp_page(k, mm, vma, address, pte, unshare=unshare)
         return 0
@@ -75,6 +77,8 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
         await put_page(k, page)
         await do_set_pte(k, mm, address, anon_pte(vma, copy))
         return 0
+    if vma.shared and vma.file.inode.sb.block_backed:
+        return await map_noticed(k, mm, vma, address, page, write=write)
     # Shared and writable is mapped so at once, even for a load: shmem asks for no notice of the first store.
     await do_set_pte(k, mm, address, Pte(page, write=vma.shared and bool(vma.flags & VM_WRITE), dirty=write))
     # Unlocked only now: truncation, which needs the lock, must find the page either unmapped or in the page table.
@@ -98,7 +102,7 @@ async def vma_fault(k: Kernel, vma: Vma, index: int) -> Page | None:
     inode = vma.file.inode
     if inode.sb.kind == "dma-buf":
         return await udmabuf_vm_fault(inode, index)
-    return await shmem_fault(k, inode, index)
+    return await (filemap_fault if inode.sb.block_backed else shmem_fault)(k, inode, index)
 
 
 async def vmf_insert_pfn(mm: Mm, vma: Vma, address: int, *, write: bool) -> int:
@@ -110,6 +114,43 @@ async def vmf_insert_pfn(mm: Mm, vma: Vma, address: int, *, write: bool) -> int:
     async with mm.page_table_lock:
         await mm.pte(address).cmpxchg(None, pte)
     return 0
+
+
+async def map_noticed(k: Kernel, mm: Mm, vma: Vma, address: int, page: Page, *, write: bool) -> int:
+    """do_shared_fault() and do_read_fault() where the file system wants to hear of the first store."""
+    if write:
+        await page.lock.release()
+        locked, fatal = await ext4_page_mkwrite(k, vma.file.inode, page, vma.index(address))
+        if not locked:
+            await put_page(k, page)
+            return VM_FAULT_SIGBUS if fatal else 0
+    await do_set_pte(k, mm, address, Pte(page, write=write, dirty=write))
+    await page.lock.release()
+    return 0
+
+
+async def wp_page_shared(k: Kernel, mm: Mm, vma: Vma, address: int, pte: Pte) -> int:
+    """A store to a shared page that is mapped read-only until the file system has heard of it."""
+    cell = mm.pte(address)
+    async with mm.page_table_lock:
+        if not same_page(await cell.load(), pte):
+            return 0
+        await get_page(pte.page)
+    locked, fatal = await ext4_page_mkwrite(k, vma.file.inode, pte.page, vma.index(address))
+    if locked:
+        async with mm.page_table_lock:
+            if same_page(await cell.load(), pte):
+                await cell.store(attrs.evolve(pte, write=True, dirty=True))
+        # Marked once more: the entry is dirty now, and nothing but the page lock kept writeback away until here.
+        await set_page_dirty(pte.page)
+        await pte.page.lock.release()
+    await put_page(k, pte.page)
+    return VM_FAULT_SIGBUS if fatal else 0
+
+
+def same_page(now: Pte | None, pte: Pte) -> bool:
+    """Whether an entry still maps that page read-only."""
+    return now is not None and not now.migrating and (now.page, now.write) == (pte.page, False)
 
 
 async def do_set_pte(k: Kernel, mm: Mm, address: int, pte: Pte) -> None:

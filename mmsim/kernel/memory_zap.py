@@ -6,9 +6,10 @@ Not modelled: batches (mmu_gather holds any number of pages), because a batch th
 
 from __future__ import annotations
 
+from mmsim.kernel.filemap import set_page_dirty
 from mmsim.kernel.releases import UNMAP_FLUSHES_LATE
 from mmsim.kernel.tlb import flush_tlb
-from mmsim.kernel.types import PG_DIRTY, Kernel, Mm, Page, Pte, Vma
+from mmsim.kernel.types import Kernel, Mm, Page, Pte, Vma
 
 
 async def zap_page(mm: Mm, address: int) -> Pte | None:
@@ -21,7 +22,7 @@ async def zap_page(mm: Mm, address: int) -> Pte | None:
         return None
     if old is not None and not old.special:
         if old.dirty and not old.anon:
-            await old.page.flags.test_and_set(PG_DIRTY)
+            await set_page_dirty(old.page)
         # The map count falls before the reference does: refcount >= mapcount is what the check for pins relies on.
         await old.page.mapcount.dec()
     return old

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import attrs
 
-from mmsim.kernel.filemap import read_page
+from mmsim.kernel.filemap import read_page, set_page_dirty
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.page_ref import page_ref_freeze, page_ref_unfreeze, spin_while_frozen
 from mmsim.kernel.releases import WAITS_WITHOUT_REFERENCE
@@ -25,7 +25,7 @@ from mmsim.kernel.shmem import write_page
 from mmsim.kernel.swap import lru_add_drain_all
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.truncate import place_in_tree
-from mmsim.kernel.types import PG_DIRTY, AddressSpace, Inode, Kernel, Mm, Page, Pte, Vma
+from mmsim.kernel.types import AddressSpace, Inode, Kernel, Mm, Page, Pte, Vma
 from mmsim.steps import KernelBug
 from mmsim.syscalls import EACCES, EAGAIN, EBUSY, EFAULT, ENOENT, PAGE_SIZE
 
@@ -67,7 +67,7 @@ async def try_to_unmap(k: Kernel, mapping: AddressSpace, index: int, page: Page)
                     # Before the freeze: a store through a TLB after the copy would be lost with the old page.
                     await flush_tlb(k, mm, (address,))
                     if old is not None and old.dirty:
-                        await page.flags.test_and_set(PG_DIRTY)
+                        await set_page_dirty(page)
                     await page.mapcount.dec()
             if mapped:
                 await put_page(k, page)

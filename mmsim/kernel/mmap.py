@@ -5,9 +5,10 @@ narrower meaning of the counter v6.7.
 
 The order of unmapping is the kernel's: (1) the VMA leaves the mm; (2) the PTEs are cleared, and where a dirty shared
 one was, the TLBs are flushed under the page-table lock; (3) unlink_file_vma() takes the VMA out of i_mmap and lowers
-i_mmap_writable; (4) what is left in TLBs is flushed; (5) the references are dropped.  (2) comes before (3) because
-whoever finds the counter at 0 concludes that no CPU can store any more; (5) comes after (4) because a page must not be
-freed while a TLB can still reach it.
+i_mmap_writable; (4) what is left in TLBs is flushed; (5) the references to pages are dropped; (6) those to files are.
+(2) comes before (3) because whoever finds the counter at 0 concludes that no CPU can store any more; (5) comes after
+(4) because a page must not be freed while a TLB can still reach it; (6) is last because a file is open for writing as
+long as somebody can store to it.
 
 Before v3.15 (2) flushed nothing and all of it was left to (4).
 
@@ -23,6 +24,7 @@ from itertools import pairwise
 
 import attrs
 
+from mmsim.kernel.file_table import fput, get_file
 from mmsim.kernel.memory_zap import zap_pte_range
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.releases import (
@@ -48,7 +50,9 @@ from mmsim.kernel.types import (
     Vma,
 )
 from mmsim.syscalls import (
+    EACCES,
     EINVAL,
+    ENODEV,
     EPERM,
     F_SEAL_FUTURE_WRITE,
     F_SEAL_WRITE,
@@ -150,7 +154,14 @@ async def do_mmap(k: Kernel, file: File, prot: int, flags: int, length: int, off
         return -EINVAL
     if flags & MAP_FIXED and (address % PAGE_SIZE or address <= 0):
         return -EINVAL
-    vm_flags = VM_MAYWRITE | vm_access_flags(prot) | (VM_SHARED if flags & MAP_SHARED else 0)
+    shared = bool(flags & MAP_SHARED)
+    if (shared and prot & PROT_WRITE and not file.writable) or not file.readable:
+        return -EACCES
+    if file.f_op:
+        return -ENODEV
+    vm_flags = VM_MAYWRITE | vm_access_flags(prot) | (VM_SHARED if shared else 0)
+    if shared and not file.writable:
+        vm_flags &= ~(VM_SHARED | VM_MAYWRITE)  # nobody can ever store through it, so it counts as no writer
     mm, inode, size = k.mm, file.inode, page_align(length)
     if inode.sb.kind == "dma-buf":
         if not vm_flags & VM_SHARED:
@@ -185,6 +196,7 @@ async def mmap_region(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, p
     if vm_flags >= 0:
         vmas = await mm.mmap.load()
         start = address or free_area(vmas, size)
+        await get_file(file)
         vma = Vma(start, start + size, vm_flags, file, pgoff)
         await mm.mmap.store(tuple(sorted((*vmas, vma), key=start_of)))
         await vma_link_file(k, mm, vma)
@@ -231,8 +243,10 @@ async def split_vma(k: Kernel, mm: Mm, vma: Vma, start: int, end: int) -> tuple[
     pieces = cut(vma, start, end)
     if len(pieces) > 1:
         for piece in pieces:
+            await get_file(vma.file)
             await vma_link_file(k, mm, piece)
         await unlink_file_vma(k, mm, vma)
+        await fput(k, vma.file)
     return pieces
 
 
@@ -256,6 +270,9 @@ async def unmap_region(k: Kernel, mm: Mm, vmas: tuple[Vma, ...]) -> None:
     for pages, _ in gathered:
         for page in pages:
             await put_page(k, page)
+    # Last: as long as a page can be stored to, the file counts as open for writing.
+    for vma in vmas:
+        await fput(k, vma.file)
 
 
 async def exit_mmap(k: Kernel) -> None:

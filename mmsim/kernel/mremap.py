@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import attrs
 
+from mmsim.kernel.file_table import get_file
 from mmsim.kernel.memory import find_vma
 from mmsim.kernel.mmap import free_area, page_align, replace_vma, start_of, unmap_range, vma_link_file
 from mmsim.kernel.releases import MREMAP_FLUSHES_LATE
@@ -54,6 +55,7 @@ async def move_vma(k: Kernel, mm: Mm, vma: Vma, start: int, old_size: int, new_s
     to = free_area(vmas, new_size)
     copy = attrs.evolve(vma, start=to, end=to + new_size, pgoff=vma.index(start))
     await mm.mmap.store(tuple(sorted((*vmas, copy), key=start_of)))
+    await get_file(vma.file)
     await vma_link_file(k, mm, copy)
     await move_page_tables(k, mm, vma, start, to, old_size)
     await unmap_range(k, mm, start, start + old_size)

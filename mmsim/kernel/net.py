@@ -33,7 +33,9 @@ class SocketFile(File):
     """A socket as its descriptor knows it."""
 
     def __init__(self, world: World, name: str) -> None:
-        inode = world.handle(partial(Inode, sb=world.handle(SuperBlock, "sockfs")), f"{name}.inode")
+        inode = world.handle(
+            partial(Inode, sb=world.handle(partial(SuperBlock, kind="sockfs"), "sockfs")), f"{name}.inode"
+        )
         super().__init__(world, name, inode, O_RDWR)
 
 

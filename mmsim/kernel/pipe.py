@@ -272,7 +272,9 @@ class PipeFile(File):
 
 def pipefs_inode(world: World, pipe: Pipe) -> Inode:
     """get_pipe_inode()."""
-    return world.handle(partial(Inode, sb=world.handle(SuperBlock, "pipefs")), f"{pipe.name}.inode")
+    return world.handle(
+        partial(Inode, sb=world.handle(partial(SuperBlock, kind="pipefs"), "pipefs")), f"{pipe.name}.inode"
+    )
 
 
 async def create_pipe_files(k: Kernel) -> tuple[PipeFile, PipeFile]:

@@ -10,9 +10,10 @@ permission to do it (ptrace_may_access), and -ESRCH for a process that has ended
 
 from __future__ import annotations
 
+from mmsim.kernel.filemap import set_page_dirty
 from mmsim.kernel.gup import get_user_pages_unlocked, unpin_pages
 from mmsim.kernel.shmem import write_page
-from mmsim.kernel.types import PG_DIRTY, Caller, Kernel, Mm
+from mmsim.kernel.types import Caller, Kernel, Mm
 from mmsim.syscalls import EFAULT, PAGE_SIZE
 
 
@@ -25,7 +26,7 @@ async def process_vm_writev(k: Kernel, mm: Mm, address: int, data: bytes) -> int
     for pin in pins:
         chunk = data[written : written + PAGE_SIZE - start]
         await write_page(k, pin.page, start, chunk)
-        await pin.page.flags.test_and_set(PG_DIRTY)
+        await set_page_dirty(pin.page)
         written += len(chunk)
         start = 0
     await unpin_pages(k, pins)

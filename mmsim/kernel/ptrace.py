@@ -10,10 +10,10 @@ that forbids to force (v6.12 and later), because it is a choice of whoever build
 
 from __future__ import annotations
 
-from mmsim.kernel.filemap import read_page
+from mmsim.kernel.filemap import read_page, set_page_dirty
 from mmsim.kernel.gup import get_user_pages_remote, unpin_pages
 from mmsim.kernel.shmem import write_page
-from mmsim.kernel.types import PG_DIRTY, Caller, Kernel, Mm
+from mmsim.kernel.types import Caller, Kernel, Mm
 from mmsim.syscalls import EIO, PAGE_SIZE
 
 
@@ -31,7 +31,7 @@ async def mem_write(k: Kernel, mm: Mm, address: int, data: bytes) -> int:
                     break
                 chunk = bounce[written : written + PAGE_SIZE - at % PAGE_SIZE]
                 await write_page(k, pins[0].page, at % PAGE_SIZE, chunk)
-                await pins[0].page.flags.test_and_set(PG_DIRTY)
+                await set_page_dirty(pins[0].page)
                 await unpin_pages(k, pins)
                 written += len(chunk)
         done += written

@@ -44,7 +44,7 @@ from mmsim.steps import KernelBug
 from mmsim.syscalls import EBADF, EINVAL, EPIPE, ESPIPE, PAGE_SIZE, SPLICE_F_GIFT
 
 
-async def do_splice(k: Kernel, source: File, offset: int | None, target: File, length: int) -> int:
+async def do_splice(k: Kernel, source: File, target: File, offset: int | None, length: int) -> int:
     """splice(): the bytes moved, or an errno.  `offset` is the regular file's; its own position where None."""
     if not source.readable or not target.writable:
         return -EBADF
@@ -141,14 +141,14 @@ async def splice_to_socket(k: Kernel, pipe: Pipe, sock: SocketFile, length: int)
     return done or error
 
 
-async def do_sendfile(k: Kernel, target: File, source: File, offset: int | None, length: int) -> int:
+async def do_sendfile(k: Kernel, source: File, target: File, offset: int | None, length: int) -> int:
     """sendfile() of a regular file to a socket or, as since v5.12, a pipe: the bytes sent, or an errno."""
     if not source.readable or not target.writable:
         return -EBADF
     if source.f_op:
         return -EINVAL
     if isinstance(target, PipeFile):
-        return await do_splice(k, source, offset, target, length)
+        return await do_splice(k, source, target, offset, length)
     if not isinstance(target, SocketFile):
         msg = "sendfile() to a regular file is not modelled: it copies"
         raise KernelBug(msg)
@@ -166,7 +166,7 @@ async def do_sendfile(k: Kernel, target: File, source: File, offset: int | None,
     return done or error
 
 
-async def do_tee(source: File, target: File, length: int) -> int:
+async def do_tee(_k: Kernel, source: File, target: File, length: int) -> int:
     """tee(): refer to what is in one pipe from another as well: the bytes; waits for some, and for space."""
     if not source.readable or not target.writable:
         return -EBADF

@@ -14,10 +14,11 @@ ever and forbids no order, for a fault may come just before it.
 
 from __future__ import annotations
 
+from mmsim.kernel.filemap import clear_page_flag, wait_on_page_writeback
 from mmsim.kernel.memory_zap import zap_page
 from mmsim.kernel.page_alloc import delete_from_page_cache, put_page
 from mmsim.kernel.tlb import flush_tlb
-from mmsim.kernel.types import AddressSpace, Kernel, Mm, Vma, patched
+from mmsim.kernel.types import PG_DIRTY, AddressSpace, Kernel, Mm, Vma, patched
 from mmsim.syscalls import PAGE_SIZE
 
 
@@ -58,6 +59,10 @@ async def truncate_range(k: Kernel, mapping: AddressSpace, start: int, end: int)
                     # A fault may have mapped it again before it could be locked; nobody maps it once it is detached.
                     if await page.mapcount.load():
                         await unmap_mapping_page(k, mapping, index)
+                    if mapping.host.sb.block_backed:
+                        # The disk may be reading the page for what is cut off; afterwards nobody shall write it again.
+                        await wait_on_page_writeback(page)
+                        await clear_page_flag(page, PG_DIRTY)
                     await delete_from_page_cache(page, mapping, index)
             if attached:
                 await put_page(k, page)

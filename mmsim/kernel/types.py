@@ -23,7 +23,8 @@ from mmsim.syscalls import O_RDONLY, O_RDWR, O_WRONLY, PAGE_SIZE
 VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE, VM_PFNMAP = 0x1, 0x2, 0x8, 0x20, 0x400
 VM_UFFD_MISSING, VM_UFFD_MINOR = 0x200, 1 << 37
 VM_UFFD = VM_UFFD_MISSING | VM_UFFD_MINOR
-PG_DIRTY, PG_ANON_EXCLUSIVE = "dirty", "anon_exclusive"
+PG_DIRTY, PG_WRITEBACK, PG_UPTODATE, PG_ANON_EXCLUSIVE = "dirty", "writeback", "uptodate", "anon_exclusive"
+"""Bits of page->flags; a page of a memfd is up to date from the start and never under writeback."""
 POISON = b"\xaa free page \xaa"
 """What every word of a free page holds, as page_poisoning=on does; whoever touches it uses a freed page."""
 
@@ -55,6 +56,11 @@ class AddressSpace(Handle):
         self.i_mmap: Cell[frozenset[tuple[Mm, Vma]]] = self.cell("i_mmap", frozenset())
         self.i_mmap_mutex = world.lock(Mutex, f"{name}.i_mmap_mutex")
 
+    @property
+    def host(self) -> Inode:
+        """mapping->host."""
+        return self.world.handle(Inode, self.name.removesuffix(".i_data"))
+
     def slot(self, index: int) -> Cell[Page | None]:
         """The page cache's slot for page `index` of the file (a radix-tree slot, read under RCU)."""
         return self.cell(f"i_pages[{index}]", None)
@@ -73,14 +79,35 @@ class Inode(Handle):
         self.seals: Cell[int] = self.cell("seals", 0)
         self.mapping = world.handle(AddressSpace, f"{name}.i_data")
 
+    def disk(self, index: int) -> Cell[bytes]:
+        """What the disk has of page `index`; only where the file system has a disk."""
+        return self.cell(f"disk[{index}]", bytes(PAGE_SIZE))
+
 
 class SuperBlock(Handle):
     """struct super_block, with the one mount of it; `shm_mnt` is the kernel's own, where memfds live."""
 
-    def __init__(self, world: World, name: str, kind: str = "tmpfs") -> None:
+    def __init__(
+        self, world: World, name: str, kind: str = "tmpfs", *, mounted: bool = False, stable: bool = False
+    ) -> None:
         super().__init__(world, name)
         self.kind = kind
+        self.internal = not mounted
+        """Whether user space cannot name the mount: nobody remounts it, so nobody asks how many write there."""
+        self.stable = stable
+        self.s_umount = world.lock(RwSem, f"{name}.s_umount")
         self.s_readonly: Cell[bool] = self.cell("s_readonly", False)
+        self.s_readonly_remount: Cell[bool] = self.cell("s_readonly_remount", False)
+        self.mnt_writers: Cell[int] = self.cell("mnt_writers", 0)
+        self.mnt_write_hold: Cell[bool] = self.cell("MNT_WRITE_HOLD", False)
+        self.root_mutex = world.lock(Mutex, f"{name}.root.i_mutex")
+        self.s_inodes: Cell[tuple[Inode, ...]] = self.cell("s_inodes", ())
+        self.b_dirty: Cell[frozenset[tuple[Inode, int]]] = self.cell("b_dirty", frozenset())
+
+    @property
+    def block_backed(self) -> bool:
+        """Whether pages are read from a disk and written back to it."""
+        return self.kind == "ext4"
 
 
 @attrs.frozen
@@ -111,6 +138,11 @@ class File(Handle):
         self.f_pos_lock = world.lock(Mutex, f"{name}.f_pos_lock")
 
     @property
+    def counted(self) -> bool:
+        """Whether anything depends on who refers to it: what is released with it, or the writers of its mount."""
+        return bool(self.f_op) or not self.inode.sb.internal
+
+    @property
     def readable(self) -> bool:
         """FMODE_READ."""
         return self.flags & 3 in (O_RDONLY, O_RDWR)
@@ -138,6 +170,11 @@ class Vma:
     def index(self, address: int) -> int:
         """The page of the file that is mapped at `address`."""
         return self.pgoff + (address - self.start) // PAGE_SIZE
+
+    def address_of(self, index: int) -> int | None:
+        """Where page `index` of the file is mapped, if it is."""
+        address = self.start + (index - self.pgoff) * PAGE_SIZE
+        return address if self.start <= address < self.end else None
 
     @property
     def shared(self) -> bool:

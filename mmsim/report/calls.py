@@ -27,6 +27,10 @@ FLAGS: Final = {
     ("uffd_register", "mode"): ("UFFDIO_REGISTER_MODE_MISSING", "UFFDIO_REGISTER_MODE_MINOR"),
     ("memfd_create", "flags"): ("MFD_CLOEXEC", "MFD_ALLOW_SEALING"),
     ("vmsplice", "flags"): ("SPLICE_F_GIFT",),
+    ("open", "flags"): ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"),
+    ("reopen", "flags"): ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"),
+    ("remount", "flags"): ("MS_RDONLY",),
+    ("chattr", "flags"): ("FS_IMMUTABLE_FL",),
     ("add_seals", "seals"): ("F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE"),
 }
 
@@ -45,6 +49,10 @@ WRITTEN: Final = {
     "uffd_register": ("ioctl", "UFFDIO_REGISTER"),
     "uffd_copy": ("ioctl", "UFFDIO_COPY"),
     "uffd_continue": ("ioctl", "UFFDIO_CONTINUE"),
+    "disk_contents": ("disk contents",),
+    "reopen": ("open", "/proc/self/fd"),
+    "remount": ("mount", "MS_REMOUNT"),
+    "chattr": ("ioctl", "FS_IOC_SETFLAGS"),
     "load": ("CPU load",),
     "store": ("CPU store",),
 }
@@ -91,7 +99,7 @@ def argument(function: str, name: str, value: Any) -> str:
     known = FLAGS.get((function, name))
     if known is not None and isinstance(value, int):
         return flags(value, known)
-    if isinstance(value, syscalls.Device):
+    if isinstance(value, syscalls.Device | syscalls.Mount):
         return value.name
     if callable(value):
         return str(getattr(value, "__name__", value))

@@ -17,11 +17,17 @@ Row = dict[str, str]
 
 ALWAYS_ON: Final = (
     (properties.SEALED, "F_SEAL_WRITE: no byte below the size changes by writing, in any view of the file"),
+    (properties.REMOUNTED, "a remount read-only: no byte changes, in any view of the file or on its disk"),
+    (properties.IMMUTABLE, "S_IMMUTABLE: no byte of the file changes, in any view of it, nor does its size"),
     (properties.SIZE, "F_SEAL_SHRINK and F_SEAL_GROW: the size does not fall, does not rise"),
     (properties.LOST, "what a device wrote is found where the buffer is"),
     (properties.LEAK, "at rest, every reference and every map count is accounted for"),
     (properties.COUNT, "at rest, it counts the shared mappings there are"),
     (properties.AGREE, "at rest, a shared mapping shows the page that the page cache has"),
+    (properties.STABLE, "a disk that checksums what it writes reads a page that stays as it is"),
+    (properties.CLEAN, "at rest, what is not marked dirty is on the disk"),
+    (properties.FILES, "at rest, every reference to an open file of a mount is accounted for"),
+    (properties.WRITERS, "at rest, a mount has as many writers as files are open for writing"),
     ("no kernel bug", "no use of a freed page, no count below zero, no unlock of what is not locked"),
     ("no deadlock", "nobody waits for ever, but for a device that stays silent"),
     ("no lock inversion", "lock classes are taken in one order everywhere, as lockdep asks"),

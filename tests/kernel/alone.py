@@ -13,6 +13,7 @@ from mmsim.check.properties import AlwaysOn
 from mmsim.kernel.releases import release_named
 from mmsim.machine import boot
 from mmsim.scenario import Scenario
+from mmsim.strategies import STRATEGIES
 from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import MFD_ALLOW_SEALING, fill
 
@@ -38,6 +39,10 @@ async def nothing(sys):
     return None
 
 
+EXACT = [each for each in STRATEGIES if each.name not in {"leftover_flag", "refuse_if_pinned"}]
+"""The designs that do not take a page which only waits in a CPU's LRU cache for a pinned one."""
+
+
 def movable(pending, values):
     """The first that can move: its name, its step, and what the step does; None if all wait."""
     for name, step in pending.items():
@@ -46,9 +51,11 @@ def movable(pending, values):
     return None
 
 
-def outcomes(thread, *, release="v3.17", strategy=wait_for_pins, children=(), devices=(), words=1):
+def outcomes(thread, *, release="v3.17", strategy=wait_for_pins, children=(), devices=(), words=1, mounts=()):
     """What the thread and its children returned."""
-    scenario = Scenario(setup=nothing, threads=(thread,), children=children, devices=devices, words_per_page=words)
+    scenario = Scenario(
+        setup=nothing, threads=(thread,), children=children, devices=devices, words_per_page=words, mounts=mounts
+    )
     booted = boot(scenario, strategy, release_named(release))
     properties = AlwaysOn(booted.world, strategy)
     values = Values(booted.initial)

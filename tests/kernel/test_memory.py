@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from mmsim.strategies import STRATEGIES
 from mmsim.syscalls import (
     EBUSY,
     EFAULT,
@@ -21,11 +20,11 @@ from mmsim.syscalls import (
     Device,
     fill,
 )
-from tests.kernel.alone import alone, filled, outcomes
+from tests.kernel.alone import EXACT, alone, filled, outcomes
 
 RW = PROT_READ | PROT_WRITE
 DISK = Device("disk")
-BY_NAME = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
+BY_NAME = pytest.mark.parametrize("strategy", EXACT, ids=lambda strategy: strategy.name)
 WORDS = pytest.mark.parametrize("words", [1, 2, 4])
 
 

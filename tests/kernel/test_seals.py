@@ -28,7 +28,7 @@ from mmsim.syscalls import (
     SIGSEGV,
     fill,
 )
-from tests.kernel.alone import alone, filled, outcomes
+from tests.kernel.alone import EXACT, alone, filled, outcomes
 
 RELEASES = ("v3.17", "v6.1", "v6.12.9")
 SIZE = 2 * PAGE_SIZE
@@ -155,7 +155,7 @@ def test_the_table_of_seals(call, release, answers):
     assert answers_of(call, release) == wanted(answers)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
+@pytest.mark.parametrize("strategy", EXACT, ids=lambda strategy: strategy.name)
 @pytest.mark.parametrize("name", ["write(4@0)", "mmap SHARED RW", "ftruncate(shrink)", "add_seals(WRITE)"])
 def test_undisturbed_the_strategies_answer_alike(name, strategy):
     call, answers = next((call, answers) for call, row, _, answers in ROWS if row == name)
@@ -235,7 +235,7 @@ MAPPED = [
 
 
 @pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
+@pytest.mark.parametrize("strategy", EXACT, ids=lambda strategy: strategy.name)
 @pytest.mark.parametrize("touch", ["untouched", "read", "written"])
 @pytest.mark.parametrize(("prot", "flags", "answer"), [row[1:] for row in MAPPED], ids=[row[0] for row in MAPPED])
 def test_a_mapping_and_the_seal(prot, flags, answer, touch, strategy, release):
@@ -274,7 +274,7 @@ def test_a_read_only_mapping_of_a_sealed_file_stays_read_only():
     assert alone(caller, release="v6.12.9") == (b"orig", SIGSEGV, 0, 0, b"orig")
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
+@pytest.mark.parametrize("strategy", EXACT, ids=lambda strategy: strategy.name)
 @pytest.mark.parametrize("release", RELEASES)
 def test_half_unmapped(release, strategy):
     async def caller(sys, _):
@@ -291,7 +291,7 @@ def test_half_unmapped(release, strategy):
     assert alone(caller, release=release, strategy=strategy) == (0, -EBUSY, 0, 0)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
+@pytest.mark.parametrize("strategy", EXACT, ids=lambda strategy: strategy.name)
 def test_the_parent_unmapped_and_the_child_holds(strategy):
     async def child(sys, _):
         return None
@@ -305,7 +305,7 @@ def test_the_parent_unmapped_and_the_child_holds(strategy):
     assert alone(caller, children=(child,), strategy=strategy) == (0, -EBUSY, 0)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
+@pytest.mark.parametrize("strategy", EXACT, ids=lambda strategy: strategy.name)
 def test_the_child_exits_then_the_seal_is_granted(strategy):
     async def child(sys, fd):
         await sys.exit()

@@ -450,19 +450,19 @@ MUTANTS = [
         "write looks at the seals before it locks",
         scene(scenes.file, scenes.file_writer, scenes.sealer),
         SEALED,
-        (("kernel.entry.files", "generic_perform_write", write_that_asks_before_it_locks),),
+        (("kernel.read_write", "generic_perform_write", write_that_asks_before_it_locks),),
     ),
     Mutant(
         "ftruncate looks at F_SEAL_SHRINK before it locks",
         scene(scenes.file, scenes.truncater, scenes.shrink_sealer),
         SIZE,
-        (("kernel.entry.files", "shmem_setattr", resize_that_asks_before_it_locks),),
+        (("kernel.read_write", "shmem_setattr", resize_that_asks_before_it_locks),),
     ),
     Mutant(
         "ftruncate looks at F_SEAL_GROW before it locks",
         scene(scenes.file, scenes.grower, scenes.grow_sealer),
         SIZE,
-        (("kernel.entry.files", "shmem_setattr", resize_that_asks_before_it_locks),),
+        (("kernel.read_write", "shmem_setattr", resize_that_asks_before_it_locks),),
     ),
     Mutant(
         "write does not lock the position",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from mmsim.kernel.entry.direct_io import DirectIoCalls
 from mmsim.kernel.entry.files import FileCalls
 from mmsim.kernel.entry.memory import MemoryCalls
+from mmsim.kernel.entry.mounts import MountCalls
 from mmsim.kernel.entry.other_memory import OtherMemoryCalls
 from mmsim.kernel.entry.page_scan import PageScanCalls
 from mmsim.kernel.entry.pipes import PipeCalls
@@ -23,6 +24,7 @@ class SimSyscalls(
     SealCalls,
     ProcessCalls,
     DirectIoCalls,
+    MountCalls,
     OtherMemoryCalls,
     PageScanCalls,
     PipeCalls,

@@ -1,16 +1,21 @@
 """What every group of system calls starts from: the calling thread's kernel and its descriptors.
 
-Follows fs/file.c (__fdget, fd_install).  Not modelled: the inode's eviction: what a scenario made stays.
+Follows fs/file.c (__fdget, fd_install, do_dup2).  Not modelled: the inode's eviction: what a scenario made stays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
 from mmsim.cells import Named
-from mmsim.kernel.file_table import fput, get_file
+from mmsim.kernel.file_table import fget, fput
 from mmsim.kernel.types import BlockDevice, File, Kernel, Process
 from mmsim.syscalls import EBADF, Device
 
 FIRST_FD = 3
+
+R = TypeVar("R")
 
 
 def with_fd(open_fds: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
@@ -40,8 +45,39 @@ class Descriptors(Named):
     async def _file(self, fd: int) -> File | None:
         return await self.k.process.fd(fd).load()
 
+    async def _fdget(self, fd: int) -> File | None:
+        """A thread that is alone needs no reference: nobody closes what it uses."""
+        return await self._file(fd) if self._alone else await fget(self.k, fd)
+
+    async def _fdput(self, file: File) -> None:
+        if not self._alone:
+            await fput(self.k, file)
+
+    async def _on(self, fd: int, call: Callable[..., Coroutine[Any, Any, R]], *arguments: Any) -> R | int:
+        """`call(k, file, *arguments)` on the file of a descriptor, or -EBADF."""
+        file = await self._fdget(fd)
+        if file is None:
+            return -EBADF
+        answer = await call(self.k, file, *arguments)
+        await self._fdput(file)
+        return answer
+
+    async def _on_both(
+        self, fd: int, other_fd: int, call: Callable[..., Coroutine[Any, Any, int]], *arguments: Any
+    ) -> int:
+        """`call(k, file, other, *arguments)` on the files of two descriptors, or -EBADF."""
+        file = await self._fdget(fd)
+        if file is None:
+            return -EBADF
+        other = await self._fdget(other_fd)
+        answer = -EBADF if other is None else await call(self.k, file, other, *arguments)
+        if other is not None:
+            await self._fdput(other)
+        await self._fdput(file)
+        return answer
+
     async def _install(self, file: File) -> int:
-        await get_file(file)
+        """fd_install(): the caller's reference is the descriptor's from here on."""
         number: int = await self.k.process.open_fds.fetch_update(with_fd)
         await self.k.process.fd(number).store(file)
         return number
@@ -58,5 +94,5 @@ class Descriptors(Named):
         return 0
 
     async def dup(self, fd: int) -> int:
-        file = await self._file(fd)
+        file = await fget(self.k, fd)
         return -EBADF if file is None else await self._install(file)

@@ -13,7 +13,7 @@ from mmsim.kernel.memory import load_memory, store_memory
 from mmsim.kernel.mmap import do_mmap, do_munmap
 from mmsim.kernel.mprotect import mprotect
 from mmsim.kernel.mremap import mremap
-from mmsim.syscalls import EBADF, EINVAL, ENODEV, PAGE_SIZE
+from mmsim.syscalls import EINVAL, PAGE_SIZE
 
 
 class MemoryCalls(Descriptors):
@@ -24,10 +24,7 @@ class MemoryCalls(Descriptors):
     ) -> int:
         if offset % PAGE_SIZE:
             return -EINVAL  # before the descriptor is looked at, in the architecture's sys_mmap()
-        file = await self._file(fd)
-        if file is None:
-            return -EBADF
-        return -ENODEV if file.f_op else await do_mmap(self.k, file, prot, flags, length, offset, address)
+        return await self._on(fd, do_mmap, prot, flags, length, offset, address)
 
     async def munmap(self, address: int, length: int = PAGE_SIZE) -> int:
         return await do_munmap(self.k, address, length)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from mmsim.kernel.af_unix import unix_socketpair
 from mmsim.kernel.algif_aead import af_alg_accept
 from mmsim.kernel.entry.descriptors import Descriptors
+from mmsim.kernel.file_table import alloc_file
 from mmsim.kernel.pipe import create_pipe_files
 from mmsim.kernel.splice import do_sendfile, do_splice, do_tee, vmsplice_to_pipe
-from mmsim.syscalls import EBADF
 
 
 class PipeCalls(Descriptors):
@@ -18,31 +18,23 @@ class PipeCalls(Descriptors):
 
     async def pipe(self) -> tuple[int, int]:
         read, write = await create_pipe_files(self.k)
-        return await self._install(read), await self._install(write)
+        return await self._install(await alloc_file(read)), await self._install(await alloc_file(write))
 
     async def socketpair(self) -> tuple[int, int]:
         first, second = await unix_socketpair(self.k)
-        return await self._install(first), await self._install(second)
+        return await self._install(await alloc_file(first)), await self._install(await alloc_file(second))
 
     async def af_alg(self) -> int:
-        return await self._install(await af_alg_accept(self.k))
+        return await self._install(await alloc_file(await af_alg_accept(self.k)))
 
     async def splice(self, fd_in: int, offset: int | None, fd_out: int, length: int) -> int:
-        source, target = await self._file(fd_in), await self._file(fd_out)
-        if source is None or target is None:
-            return -EBADF
-        return await do_splice(self.k, source, offset, target, length)
+        return await self._on_both(fd_in, fd_out, do_splice, offset, length)
 
     async def sendfile(self, fd_out: int, fd_in: int, offset: int | None, length: int) -> int:
-        source, target = await self._file(fd_in), await self._file(fd_out)
-        if source is None or target is None:
-            return -EBADF
-        return await do_sendfile(self.k, target, source, offset, length)
+        return await self._on_both(fd_in, fd_out, do_sendfile, offset, length)
 
     async def tee(self, fd_in: int, fd_out: int, length: int) -> int:
-        source, target = await self._file(fd_in), await self._file(fd_out)
-        return -EBADF if source is None or target is None else await do_tee(source, target, length)
+        return await self._on_both(fd_in, fd_out, do_tee, length)
 
     async def vmsplice(self, fd: int, address: int, length: int, flags: int = 0) -> int:
-        target = await self._file(fd)
-        return -EBADF if target is None else await vmsplice_to_pipe(self.k, target, address, length, flags)
+        return await self._on(fd, vmsplice_to_pipe, address, length, flags)

@@ -1,0 +1,45 @@
+"""Files on mounts, remounting and file flags.
+
+Not modelled: mount() and umount(): what a scenario names in `mounts` stays mounted.
+"""
+
+from __future__ import annotations
+
+from mmsim.kernel.entry.descriptors import Descriptors
+from mmsim.kernel.namespace import do_remount_sb
+from mmsim.kernel.open import disk_contents, do_sys_open, ioctl_setflags, open_inode
+from mmsim.kernel.page_writeback import sync
+from mmsim.kernel.types import File, Kernel, SuperBlock
+from mmsim.syscalls import Mount
+
+
+async def reopened(k: Kernel, file: File, flags: int) -> File | int:
+    """open() of a link in /proc/self/fd, which leads to the inode without a walk."""
+    return await open_inode(k, file.inode, flags)
+
+
+class MountCalls(Descriptors):
+    """open() by name or by descriptor, and who forbids it."""
+
+    def _sb(self, mount: Mount) -> SuperBlock:
+        return self.k.world.handle(SuperBlock, mount.name)
+
+    async def open(self, mount: Mount, name: str, flags: int) -> int:
+        file = await do_sys_open(self.k, self._sb(mount), name, flags)
+        return file if isinstance(file, int) else await self._install(file)
+
+    async def reopen(self, fd: int, flags: int) -> int:
+        file = await self._on(fd, reopened, flags)
+        return await self._install(file) if isinstance(file, File) else file
+
+    async def remount(self, mount: Mount, flags: int) -> int:
+        return await do_remount_sb(self.k, self._sb(mount), flags)
+
+    async def chattr(self, fd: int, flags: int) -> int:
+        return await self._on(fd, ioctl_setflags, flags)
+
+    async def sync(self) -> None:
+        await sync(self.k)
+
+    async def disk_contents(self, mount: Mount, name: str) -> bytes:
+        return await disk_contents(self._sb(mount), name)

@@ -1,0 +1,72 @@
+"""A direct read completes after the file of an ext4 that it fills was made immutable.
+
+As `immutable_with_a_pin_left`: ext4 write-protects every mapping and refuses every write, and the device asks nobody.
+
+    admin    makes the file immutable while nothing but the device's pin is left, then reads it twice
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from mmsim.scenario import Scenario
+from mmsim.syscalls import (
+    FS_IMMUTABLE_FL,
+    MAP_SHARED,
+    O_CREAT,
+    O_RDWR,
+    PAGE_SIZE,
+    PROT_READ,
+    PROT_WRITE,
+    Device,
+    Mount,
+    Syscalls,
+    fill,
+)
+from mmsim.verdict import VIOLATED
+
+FILES = Mount("disk", "ext4")
+SLOW = Device("slow")
+
+
+@attrs.frozen
+class Seen:
+    answer: int
+    first: bytes | int
+    second: bytes | int
+
+
+async def setup(sys: Syscalls) -> int:
+    fd = await sys.open(FILES, "frame", O_RDWR | O_CREAT)
+    await sys.pwrite(fd, fill(b"orig"))
+    buffer = await sys.mmap(fd, PROT_READ | PROT_WRITE, MAP_SHARED)
+    await sys.submit_direct_read(SLOW, buffer, fill(b"late"))
+    await sys.munmap(buffer)
+    return fd
+
+
+async def admin(sys: Syscalls, fd: int) -> Seen:
+    answer = await sys.chattr(fd, FS_IMMUTABLE_FL)
+    return Seen(answer, await sys.pread(fd, PAGE_SIZE), await sys.pread(fd, PAGE_SIZE))
+
+
+def immutable_content_never_changes(admin: Seen) -> bool:
+    return admin.answer != 0 or admin.first == admin.second
+
+
+def made_immutable(admin: Seen) -> bool:
+    return admin.answer == 0
+
+
+scenario = Scenario(
+    question="immutable",
+    setup=setup,
+    threads=(admin,),
+    mounts=(FILES,),
+    devices=(SLOW,),
+    always=(immutable_content_never_changes,),
+    sometimes=(made_immutable,),
+    expect={"sealing_v2": VIOLATED, "wait_for_pins": VIOLATED, "delayed_unmap": VIOLATED},
+    release="v6.18",
+    model_only=True,
+)

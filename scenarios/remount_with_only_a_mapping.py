@@ -1,0 +1,61 @@
+"""A remount read-only is refused while a mapping alone holds a file open for writing.
+
+As `remount_with_a_writable_mapping`, with the descriptor closed.
+
+    loader       reads the mapping
+    remounter    remounts read-only
+"""
+
+from __future__ import annotations
+
+from mmsim.scenario import Scenario
+from mmsim.syscalls import (
+    EBUSY,
+    MAP_SHARED,
+    MS_RDONLY,
+    O_CREAT,
+    O_RDWR,
+    PROT_READ,
+    PROT_WRITE,
+    Mount,
+    Syscalls,
+    fill,
+)
+from mmsim.verdict import HOLDS
+
+FILES = Mount("disk", "ext4")
+
+
+async def setup(sys: Syscalls) -> int:
+    fd = await sys.open(FILES, "frame", O_RDWR | O_CREAT)
+    await sys.pwrite(fd, fill(b"orig"))
+    window = await sys.mmap(fd, PROT_READ | PROT_WRITE, MAP_SHARED)
+    await sys.close(fd)
+    return window
+
+
+async def loader(sys: Syscalls, window: int) -> object:
+    return await sys.load(window)
+
+
+async def remounter(sys: Syscalls, _: int) -> int:
+    return await sys.remount(FILES, MS_RDONLY)
+
+
+def the_answer_is_linuxs(remounter: int) -> bool:
+    return remounter == -EBUSY
+
+
+def the_mapping_shows_the_file(loader: object) -> bool:
+    return loader == fill(b"orig")
+
+
+scenario = Scenario(
+    question="remount",
+    setup=setup,
+    threads=(loader, remounter),
+    mounts=(FILES,),
+    always=(the_answer_is_linuxs, the_mapping_shows_the_file),
+    sometimes=(the_answer_is_linuxs,),
+    expect={"sealing_v2": HOLDS, "wait_for_pins": HOLDS, "delayed_unmap": HOLDS},
+)

@@ -18,7 +18,7 @@ import pytest
 from mmsim.errors import UserError
 
 if TYPE_CHECKING:
-    from mmsim.batch import Options, Task
+    from mmsim.batch import Task
     from mmsim.report.judged import Judged
 
 
@@ -80,25 +80,16 @@ class ScenarioFile(pytest.File):
         from mmsim import batch
 
         options = batch.Options(max_seconds=self.config.getoption("--mmsim-max-seconds"))
+        here = Path.cwd()  # as one would call the file on a command line
+        name = str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
         try:
-            tasks = self.tasks(options)
+            tasks = batch.tasks_of(name, self.config.getoption("--mmsim-strategy"), None, options)
         except UserError as error:
             raise self.CollectError(str(error)) from error
         for task in tasks:
-            yield ScenarioTest.from_parent(self, name=self.title(task, tasks), task=task)
-
-    def tasks(self, options: Options) -> list[Task]:
-        """What is to be judged.  Raises UserError."""
-        from mmsim import batch
-
-        return batch.plan([str(self.path)], self.config.getoption("--mmsim-strategy"), None, options)
-
-    def title(self, task: Task, tasks: list[Task]) -> str:
-        """The strategy; which release only where there are several."""
-        several = sum(other.strategy == task.strategy for other in tasks) > 1
-        file, colon, name = task.strategy.rpartition(":")
-        short = f"{Path(file).name}:{name}" if colon else name
-        return f"{short}[{task.release}]" if several else short
+            several = sum(other.strategy == task.strategy for other in tasks) > 1
+            title = f"{task.strategy}[{task.release}]" if several else task.strategy
+            yield ScenarioTest.from_parent(self, name=title, task=task)
 
 
 class ScenarioTest(pytest.Item):

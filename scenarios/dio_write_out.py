@@ -63,6 +63,8 @@ def seal_granted(user: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="references",
+    sibling="dio_completes_after_seal",
     setup=setup,
     threads=(user,),
     devices=(SLOW,),

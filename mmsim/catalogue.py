@@ -201,7 +201,9 @@ def _check_history(scenario: Scenario, where: str) -> None:
         _check_release(release, "history", where)
     missing = [verdict.name for verdict in (VIOLATED, HOLDS) if verdict not in scenario.history.values()]
     if scenario.history and missing:
-        msg = f"{where}: `history` has no {missing[0]}; it says from which release on there is a bug, and since when none"
+        msg = (
+            f"{where}: `history` has no {missing[0]}; it says from which release on there is a bug, and since when none"
+        )
         raise UserError(msg)
 
 
@@ -221,7 +223,9 @@ def _check_mounts(scenario: Scenario, where: str) -> None:
             raise UserError(msg)
         if mount.kind not in MOUNT_KINDS:
             advice = suggestion(str(mount.kind), MOUNT_KINDS, f"there are {', '.join(MOUNT_KINDS)}")
-            msg = f"{where}: the mount {mount.name!r} is of the kind {mount.kind!r}, which mmsim does not know; {advice}"
+            msg = (
+                f"{where}: the mount {mount.name!r} is of the kind {mount.kind!r}, which mmsim does not know; {advice}"
+            )
             raise UserError(msg)
         if mount.name in names:
             msg = f"{where}: `mounts` has two file systems named {mount.name!r}; rename one"

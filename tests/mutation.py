@@ -171,7 +171,9 @@ def swapped_operators(source, operands, operators):
     for left, operator, right in zip(operands, operators, operands[1:], strict=False):
         old, new = OPERATORS.get(type(operator), ("", ""))
         start, end = source.span(left)[1], source.span(right)[0]
-        found = re.search(old.replace(" ", r"\s+") if old.isalpha() or " " in old else re.escape(old), source.text[start:end])
+        found = re.search(
+            old.replace(" ", r"\s+") if old.isalpha() or " " in old else re.escape(old), source.text[start:end]
+        )
         if old and found:
             yield f"{old} -> {new}", start + found.start(), start + found.end(), new
 
@@ -296,7 +298,9 @@ def main():
     for mutant in survivors:
         print(f"\n{mutant.diff()}" + (f"\nequivalent: {mutant.equivalent}" if mutant.equivalent else ""))
     killed, counted = len(mutants) - len(survivors), len(mutants) - len(told)
-    print(f"\n{killed} of {counted} mutants noticed ({100 * killed / max(counted, 1):.1f} %), {len(told)} equivalent ones")
+    print(
+        f"\n{killed} of {counted} mutants noticed ({100 * killed / max(counted, 1):.1f} %), {len(told)} equivalent ones"
+    )
     print(f"{len(mutants)} of {whole} mutants tried, seed {chosen.seed}")
 
 

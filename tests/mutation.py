@@ -235,7 +235,8 @@ class Tree:
         except subprocess.TimeoutExpired:
             return "timeout", ""
         if done.returncode not in {0, 1, 2}:  # passed, failed, not even imported
-            raise SystemExit(f"pytest ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+            msg = f"pytest ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            raise SystemExit(msg)
         return "killed" if done.returncode else "survived", done.stdout
 
     def judge(self, mutant, seconds):
@@ -258,7 +259,8 @@ def judge_all(mutants, jobs):
         word, output = tree.tests(sorted({name for mutant in mutants for name in designs_of(mutant.path)}))
         trees.put(tree)
         if word != "survived":
-            raise SystemExit(f"the tests fail without any mutation:\n{output}")
+            msg = f"the tests fail without any mutation:\n{output}"
+            raise SystemExit(msg)
         seconds = 30 + 4 * (time.monotonic() - began)
 
         def judge(mutant):

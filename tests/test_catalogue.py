@@ -262,7 +262,7 @@ def test_a_scenario_that_is_none(tmp_path: Path) -> None:
         (
             '{"sealing_v2": HOLDS}',
             '{}, release="v4.89"',
-            "{path}: `release` has 'v4.89', which is no release that mmsim knows; did you mean 'v4.8'?",
+            "{path}: `release` has 'v4.89', which is no release that mmsim knows; did you mean 'v4.9'?",
         ),
         (
             '{"sealing_v2": HOLDS}',

@@ -230,7 +230,13 @@ class Tree:
         alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(self.folder)}
         try:
             done = subprocess.run(
-                command, cwd=self.folder, env={**os.environ, **alone}, timeout=seconds, capture_output=True, text=True
+                command,
+                check=False,
+                cwd=self.folder,
+                env={**os.environ, **alone},
+                timeout=seconds,
+                capture_output=True,
+                text=True,
             )
         except subprocess.TimeoutExpired:
             return "timeout", ""

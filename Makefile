@@ -8,13 +8,19 @@ PYTHON ?= $(shell for python in $(CANDIDATES); do $$python $(NEW_ENOUGH) 2>/dev/
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: compare test bench lint readme clean
+.PHONY: compare test catalogue mutants bench lint readme index clean
 
 compare: .venv/installed
 	$(BIN)/mmsim compare $(ARGS)
 
 test: .venv/tests
 	$(BIN)/python -m pytest $(ARGS)
+
+catalogue: .venv/tests  # every scenario under every strategy, by the pytest plugin
+	$(BIN)/python -m pytest scenarios -n auto --dist worksteal $(ARGS)
+
+mutants: .venv/tests  # make mutants ARGS="--sample 200 --seed 1"
+	$(BIN)/python -m tests.mutation $(ARGS)
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -26,6 +32,9 @@ lint: .venv/lint
 
 readme: .venv/tests  # runs the README's commands again and writes down what they print
 	$(BIN)/python -m tests.readme --write
+
+index: .venv/tests  # scenarios/README.md
+	$(BIN)/python -m tests.index --write
 
 .venv/made:
 	@test -n '$(PYTHON)' || { echo 'mmsim needs Python 3.11 or newer, with the venv module' >&2; exit 1; }

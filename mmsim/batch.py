@@ -105,12 +105,18 @@ def find_release(name: str) -> Release:
 
 def load(scenario: str, strategy: str, release: str | None) -> Test:
     """The test that three words of the command line mean.  Raises UserError."""
+    from pathlib import Path
+
     from mmsim import catalogue, check
 
     chosen = find_strategy(strategy)
     found = catalogue.find(scenario, [*strategies(), chosen.name])
-    on = find_release(release or found.scenario.release)
-    return check.Test(found.name, found.scenario, chosen, on, question(found, chosen))
+    judged = found.scenario
+    on = find_release(release or judged.release)
+    asked = catalogue.located(strategy, Path())
+    if ":" in asked and asked in judged.expect:  # what a file of the user's says of a design in another one
+        judged = attrs.evolve(judged, expect={chosen.name: judged.expect[asked]}, history={})
+    return check.Test(found.name, judged, chosen, on, question(found, chosen), (scenario, asked))
 
 
 def question(found: LoadedScenario, strategy: Strategy) -> str:
@@ -282,20 +288,11 @@ def plan(scenarios: Sequence[str], wanted: Sequence[str], release: str | None, o
     """Every pair to judge: the named strategies, or else those that a scenario has an expectation for."""
     from mmsim import catalogue
 
-    known = strategies()
-    own = [find_strategy(text).name for text in wanted]
     if release is not None:
         find_release(release)
     keys = Keys(options)
-    tasks = []
-    for name in scenarios or catalogue.names():
-        found = catalogue.find(name, [*known, *own])
-        tests: Sequence[tuple[str, str | None]] = found.scenario.tests(known)
-        if wanted:
-            tests = [(text, on) for text in wanted for on in _releases_of(tests, text) or [None]]
-        if release is not None:
-            tests = list(dict.fromkeys((strategy, release) for strategy, _ in tests))
-        tasks += [Task(name, strategy, on, options, *keys.of(found, strategy, on)) for strategy, on in tests]
+    named = scenarios or catalogue.names()
+    tasks = [task for name in named for task in tasks_of(name, wanted, release, options, keys)]
     if not tasks:
         msg = f"{' '.join(scenarios)} expects nothing of any strategy; say with --strategy which one to judge"
         raise UserError(msg)
@@ -306,6 +303,27 @@ def designs(tasks: Sequence[Task]) -> dict[str, Strategy]:
     """The strategies that tasks are about, by name."""
     found = (find_strategy(text) for text in dict.fromkeys(task.strategy for task in tasks))
     return {strategy.name: strategy for strategy in found}
+
+
+def tasks_of(
+    scenario: str, wanted: Sequence[str], release: str | None, options: Options, keys: Keys | None = None
+) -> list[Task]:
+    """The part of a plan that is about one scenario."""
+    from pathlib import Path
+
+    from mmsim import catalogue
+
+    known = strategies()
+    wanted = [catalogue.located(text, Path()) for text in wanted]
+    own = [find_strategy(text).name for text in wanted]
+    found = catalogue.find(scenario, [*known, *own])
+    tests: Sequence[tuple[str, str | None]] = found.scenario.tests(known)
+    if wanted:
+        tests = [(text, on) for text in wanted for on in _releases_of(tests, text) or [None]]
+    if release is not None:
+        tests = list(dict.fromkeys((strategy, release) for strategy, _ in tests))
+    keys = keys or Keys(options)
+    return [Task(scenario, strategy, on, options, *keys.of(found, strategy, on)) for strategy, on in tests]
 
 
 def _releases_of(tests: Sequence[tuple[str, str | None]], strategy: str) -> list[str | None]:

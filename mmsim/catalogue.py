@@ -19,17 +19,20 @@ import traceback
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from mmsim.errors import UserError
 from mmsim.kernel.direct_io import TRANSPORTS
-from mmsim.scenario import Process, Scenario, ThreadFunction
-from mmsim.syscalls import PAGE_SIZE, Device
-from mmsim.verdict import OTHERS, Expected
+from mmsim.kernel.releases import RELEASES
+from mmsim.scenario import QUESTIONS, Process, Scenario, ThreadFunction
+from mmsim.syscalls import PAGE_SIZE, Device, Mount
+from mmsim.verdict import HOLDS, OTHERS, VIOLATED, Expected
 
 K = TypeVar("K")
+
+MOUNT_KINDS: Final = ("tmpfs", "ext4")
 
 
 @attrs.frozen
@@ -89,7 +92,18 @@ def load(path: Path, strategies: Collection[str] | None = None) -> LoadedScenari
         msg = f"{path}: `scenario` is {_a(scenario)}, not a Scenario; write `scenario = Scenario(setup=..., ...)`"
         raise UserError(msg)
     check(scenario, str(path), strategies)
+    expect = {located(strategy, path.parent): verdict for strategy, verdict in scenario.expect.items()}
+    scenario = attrs.evolve(scenario, expect=expect)
     return LoadedScenario(path.stem, path, scenario, inspect.cleandoc(module.__doc__ or ""), source)
+
+
+def located(strategy: str, folder: Path) -> str:
+    """What `FILE.py:NAME`, said in `folder`, is called in the working directory; a plain name is called so anywhere."""
+    file, colon, name = strategy.rpartition(":")
+    if not colon:
+        return strategy
+    path, here = (folder / file).resolve(), Path.cwd()
+    return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{name}"
 
 
 def resolve_strategy(text: str, known: Mapping[str, K]) -> K:
@@ -150,31 +164,82 @@ def check(scenario: Scenario, where: str, strategies: Collection[str] | None = N
     """Raise UserError, a sentence that begins with the place, unless the scenario is well formed."""
     _check_shape(scenario, where)
     _check_threads(scenario, where)
-    for asked in ("always", "sometimes"):
+    for asked in ("always", "sometimes", "needless"):
         for value in getattr(scenario, asked):
             _check_property(value, asked, scenario, where)
-    for strategy, verdict in scenario.expect.items():
-        if not isinstance(strategy, str):
-            msg = f"{where}: `expect` has {_a(strategy)} as a key; it maps names of strategies to HOLDS or VIOLATED"
-            raise UserError(msg)
-        if strategies is not None and strategy not in (*strategies, OTHERS):
+    _check_verdicts(scenario.expect, "expect", "names of strategies", where)
+    for strategy in scenario.expect:
+        in_a_file = strategy.rpartition(":")[0].endswith(".py")
+        if strategies is not None and not in_a_file and strategy not in (*strategies, OTHERS):
             advice = suggestion(strategy, strategies, f"there are {', '.join(sorted(strategies))}")
             msg = f"{where}: `expect` has a verdict for {strategy!r}, which is no strategy; {advice}"
             raise UserError(msg)
+    _check_history(scenario, where)
+    _check_release(scenario.release, "release", where)
+    _check_mounts(scenario, where)
+    if scenario.question and scenario.question not in QUESTIONS:
+        advice = suggestion(str(scenario.question), QUESTIONS, f"there are {', '.join(map(repr, QUESTIONS))}")
+        msg = f"{where}: `question` is {scenario.question!r}, which is no chapter of the catalogue; {advice}"
+        raise UserError(msg)
+
+
+def _check_verdicts(verdicts: Any, field: str, keys: str, where: str) -> None:
+    if not isinstance(verdicts, Mapping):
+        msg = f"{where}: `{field}` is {_a(verdicts)}; it maps {keys} to HOLDS or VIOLATED"
+        raise UserError(msg)
+    for key, verdict in verdicts.items():
+        if not isinstance(key, str):
+            msg = f"{where}: `{field}` has {_a(key)} as a key; it maps {keys} to HOLDS or VIOLATED"
+            raise UserError(msg)
         if not isinstance(verdict, Expected):
-            msg = f"{where}: `expect` has {verdict!r} for {strategy!r}; write HOLDS or VIOLATED, from mmsim.verdict"
+            msg = f"{where}: `{field}` has {verdict!r} for {key!r}; write HOLDS or VIOLATED, from mmsim.verdict"
             raise UserError(msg)
 
 
+def _check_history(scenario: Scenario, where: str) -> None:
+    _check_verdicts(scenario.history, "history", "names of releases", where)
+    for release in scenario.history:
+        _check_release(release, "history", where)
+    missing = [verdict.name for verdict in (VIOLATED, HOLDS) if verdict not in scenario.history.values()]
+    if scenario.history and missing:
+        msg = (
+            f"{where}: `history` has no {missing[0]}; it says from which release on there is a bug, and since when none"
+        )
+        raise UserError(msg)
+
+
+def _check_release(release: Any, field: str, where: str) -> None:
+    known = [each.name for each in RELEASES]
+    if release not in known:
+        advice = suggestion(str(release), known, "`mmsim list releases` names them all")
+        msg = f"{where}: `{field}` has {release!r}, which is no release that mmsim knows; {advice}"
+        raise UserError(msg)
+
+
+def _check_mounts(scenario: Scenario, where: str) -> None:
+    names = []
+    for mount in scenario.mounts:
+        if not isinstance(mount, Mount):
+            msg = f"{where}: `mounts` has {_a(mount)}, not a Mount; write `DISK = Mount('disk', 'ext4')`"
+            raise UserError(msg)
+        if mount.kind not in MOUNT_KINDS:
+            advice = suggestion(str(mount.kind), MOUNT_KINDS, f"there are {', '.join(MOUNT_KINDS)}")
+            msg = (
+                f"{where}: the mount {mount.name!r} is of the kind {mount.kind!r}, which mmsim does not know; {advice}"
+            )
+            raise UserError(msg)
+        if mount.name in names:
+            msg = f"{where}: `mounts` has two file systems named {mount.name!r}; rename one"
+            raise UserError(msg)
+        names.append(mount.name)
+
+
 def _check_shape(scenario: Scenario, where: str) -> None:
-    for field in ("threads", "children", "devices", "always", "sometimes"):
+    for field in ("threads", "children", "devices", "always", "sometimes", "needless", "mounts"):
         value = getattr(scenario, field)
         if not isinstance(value, tuple):
             msg = f"{where}: `{field}` is {_a(value)}, not a tuple; with one member it is written `{field}=(one,)`"
             raise UserError(msg)
-    if not isinstance(scenario.expect, Mapping):
-        msg = f"{where}: `expect` is {_a(scenario.expect)}; it maps names of strategies to HOLDS or VIOLATED"
-        raise UserError(msg)
     words = scenario.words_per_page
     if type(words) is not int or not 0 < words <= PAGE_SIZE or words & (words - 1):
         msg = f"{where}: `words_per_page` is {words!r}; it must be a power of two, at most {PAGE_SIZE}"

@@ -4,6 +4,7 @@ A scenario file (`scenarios/NAME.py`) holds a module docstring, `async def` func
 `mmsim.syscalls.Syscalls`, and one value named `scenario`:
 
     scenario = Scenario(
+        question="seal",                   # its chapter; only the catalogue that comes with mmsim has to have one
         setup=setup,                       # runs alone, first; its return value is handed to every thread
         threads=(reader, sealer),          # threads of one process; process(...) puts threads into another one
         devices=(SLOW,),
@@ -86,6 +87,8 @@ class Scenario:
 
     question: str = attrs.field(default="", kw_only=True)
     """The chapter of the catalogue it belongs to; see `QUESTIONS`."""
+    sibling: str = attrs.field(default="", kw_only=True)
+    """Where all designs get it right: the scenario most like it that some design gets wrong."""
     setup: ThreadFunction
     threads: tuple[ThreadFunction | Process, ...]
     children: tuple[ThreadFunction, ...] = ()

@@ -75,6 +75,7 @@ def seal_refused(sealer: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="references",
     setup=setup,
     threads=(reader, sealer),
     devices=(SLOW,),

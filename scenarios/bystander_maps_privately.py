@@ -51,6 +51,7 @@ def seal_granted(sealer: int) -> bool:
 
 
 scenario = Scenario(
+    question="references",
     setup=setup,
     threads=(process(bystander), sealer),
     devices=(SLOW,),

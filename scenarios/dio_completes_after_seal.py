@@ -71,6 +71,7 @@ def seal_refused(sealer: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="seal",
     setup=setup,
     threads=(reader, sealer),
     devices=(SLOW,),

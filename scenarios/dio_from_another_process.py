@@ -73,6 +73,7 @@ def mapping_refused(reader: int) -> bool:
 
 
 scenario = Scenario(
+    question="seal",
     setup=setup,
     threads=(process(reader), sealer),
     devices=(SLOW,),

@@ -66,6 +66,8 @@ def seal_granted(sealer: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="seal",
+    sibling="dio_completes_after_seal",
     setup=setup,
     threads=(reader, sealer),
     devices=(SLOW,),

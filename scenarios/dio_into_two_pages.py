@@ -76,6 +76,7 @@ def half_read(sealer: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="seal",
     setup=setup,
     threads=(reader, sealer),
     devices=(SLOW,),

@@ -87,6 +87,7 @@ def read_survives_the_unmapping(reader: int, unmapper: int) -> bool:
 
 
 scenario = Scenario(
+    question="seal",
     setup=setup,
     threads=(reader, unmapper, sealer),
     devices=(SLOW,),

@@ -72,6 +72,8 @@ def seal_refused(sealer: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="seal",
+    sibling="dio_from_another_process",
     setup=setup,
     threads=(process(reader), sealer),
     devices=(SLOW,),

@@ -80,6 +80,7 @@ def torn_read(sealer: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="seal",
     setup=setup,
     threads=(reader, sealer),
     devices=(SLOW,),

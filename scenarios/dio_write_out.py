@@ -68,6 +68,8 @@ def seal_refused_for_a_reader(user: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="references",
+    sibling="dio_completes_after_seal",
     setup=setup,
     threads=(user,),
     devices=(SLOW,),

@@ -76,6 +76,8 @@ def seal_refused(parent: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="mapping",
+    sibling="dio_from_another_process",
     setup=setup,
     threads=(parent,),
     children=(child,),

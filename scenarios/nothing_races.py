@@ -61,6 +61,8 @@ def whole_answer_is_sealed(user: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="seal",
+    sibling="dio_completes_after_seal",
     setup=setup,
     threads=(user,),
     devices=(SLOW,),

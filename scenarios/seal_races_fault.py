@@ -89,6 +89,8 @@ def store_came_too_late(writer: Fault) -> bool:
 
 
 scenario = Scenario(
+    question="mapping",
+    sibling="dio_races_munmap",
     setup=setup,
     threads=(writer, unmapper, sealer),
     always=(sealed_content_never_changes, sealed_content_has_the_store),

@@ -69,6 +69,8 @@ def seal_refused(sealer: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="mapping",
+    sibling="dio_from_another_process",
     setup=setup,
     threads=(mapper, sealer),
     always=(sealed_content_never_changes, never_both),

@@ -64,6 +64,8 @@ def sealed_after_the_cut(sealer: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="other seals",
+    sibling="truncate_under_write_seal",
     setup=setup,
     threads=(truncater, sealer),
     always=(no_byte_below_the_size_changes,),

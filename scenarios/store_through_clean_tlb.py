@@ -85,6 +85,8 @@ def unmapped_between_load_and_store(writer: tuple[bytes | signal.Signals, Fault]
 
 
 scenario = Scenario(
+    question="mapping",
+    sibling="dio_races_munmap",
     setup=setup,
     threads=(writer, unmapper, sealer),
     always=(sealed_content_never_changes,),

@@ -87,6 +87,8 @@ def unmapped_between_the_stores(writer: tuple[Fault, Fault]) -> bool:
 
 
 scenario = Scenario(
+    question="mapping",
+    sibling="dio_races_munmap",
     setup=setup,
     threads=(writer, unmapper, sealer),
     always=(sealed_content_never_changes,),

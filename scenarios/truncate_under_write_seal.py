@@ -55,6 +55,7 @@ def seal_granted(sealer: Seen) -> bool:
 
 
 scenario = Scenario(
+    question="other seals",
     setup=setup,
     threads=(truncater, sealer),
     always=(no_byte_below_the_size_changes,),

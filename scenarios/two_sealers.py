@@ -32,6 +32,8 @@ def both_are_granted(sealer: int, another: int) -> bool:
 
 
 scenario = Scenario(
+    question="kept",
+    sibling="dio_completes_after_seal",
     setup=setup,
     threads=(sealer, process(another)),
     always=(both_are_granted,),

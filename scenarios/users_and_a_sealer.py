@@ -56,6 +56,7 @@ def seal_refused(sealer: int) -> bool:
 def make(n: int) -> Scenario:
     """The race with `n` users."""
     return Scenario(
+        question="seal",
         setup=setup,
         threads=(copies(n, user, devices=(SLOW,)), sealer),
         sometimes=(seal_granted, seal_refused),

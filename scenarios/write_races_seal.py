@@ -54,6 +54,8 @@ def write_refused(writer: int) -> bool:
 
 
 scenario = Scenario(
+    question="seal",
+    sibling="dio_completes_after_seal",
     setup=setup,
     threads=(writer, sealer),
     always=(sealed_content_never_changes, sealed_content_has_the_write),

@@ -22,7 +22,7 @@ ROWS = (
     ("report",),
     ("batch",),
     ("cli",),
-    ("__main__",),
+    ("__main__", "pytest_plugin"),
 )
 ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
 

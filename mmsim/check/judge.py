@@ -25,6 +25,12 @@ class Test:
     strategy: Strategy
     release: Release
     digest: str = ""
+    words: tuple[str, str] = attrs.field()
+    """What a command line calls the scenario and the strategy: their names, or the files they are in."""
+
+    @words.default
+    def _names(self) -> tuple[str, str]:
+        return self.name, self.strategy.name
 
     @property
     def expected(self) -> Expected | None:

@@ -177,8 +177,7 @@ def replay(
 
     test = batch.load(scenario, strategy, release)
     execution = checker.execute(test, checker.parse_schedule(schedule), then=walker, seed=seed)
-    expected = test.scenario.expect.get(test.strategy.name)
-    status = 1 if execution.violation is not None and expected is Expected.HOLDS else 0
+    status = 1 if execution.violation is not None and test.expected is Expected.HOLDS else 0
     if form == "json":
         say(as_json("replay", [json_.replayed(test, execution, all_steps=all_steps)], status))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -60,7 +61,8 @@ class Judged:
         if not isinstance(self.verdict, Violated):
             return ""
         test = self.test
-        command = f"mmsim replay {test.name} --strategy {test.strategy.name} --release {test.release.name}"
+        scenario, strategy = (shlex.quote(word) for word in test.words)
+        command = f"mmsim replay {scenario} --strategy {strategy} --release {test.release.name}"
         return f'{command} --schedule "{self.verdict.violation.schedule}"'
 
 

@@ -45,7 +45,12 @@ def scenarios() -> list[Row]:
         {
             "name": one.name,
             "about": one.summary,
-            "expects": ", ".join(f"{strategy} {verdict.value}" for strategy, verdict in one.scenario.expect.items()),
+            "expects": ", ".join(
+                [
+                    *(f"{strategy} {verdict.value}" for strategy, verdict in one.scenario.expect.items()),
+                    *(f"Linux since {release} {verdict.value}" for release, verdict in one.scenario.history.items()),
+                ]
+            ),
         }
         for one in found
     ]
@@ -65,10 +70,10 @@ def all_properties() -> list[Row]:
     rows = [{"name": name, "of": "every scenario", "kind": "always", "about": text} for name, text in ALWAYS_ON]
     for name in catalogue.names():
         scenario = catalogue.find(name).scenario
-        for kind, some in (("always", scenario.always), ("sometimes", scenario.sometimes)):
+        for kind in ("always", "sometimes", "needless"):
             rows += [
                 {"name": one.__name__, "of": name, "kind": kind, "about": first_line(inspect.getdoc(one) or "")}
-                for one in some
+                for one in getattr(scenario, kind)
             ]
     return rows
 

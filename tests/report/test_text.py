@@ -50,6 +50,7 @@ def judged(verdict, *, expected=HOLDS, right=True, unwitnessed=(), execution=Non
         strategy=SimpleNamespace(name="mine"),
         release=SimpleNamespace(name="v3.17"),
         digest="12ab",
+        words=("race", "mine"),
     )
     judgement = SimpleNamespace(expected=expected, as_expected=right, unwitnessed=unwitnessed)
     return Judged(test, verdict, judgement, 0.123, execution)

@@ -1,0 +1,316 @@
+"""Mutation testing of the kernel's paths and the strategies: one small mistake at a time, and what notices it.
+
+    python -m tests.mutation --sample 200 --seed 1      # `make mutants ARGS="--sample 200 --seed 1"`
+    python -m tests.mutation --only kernel/gup.py       # all of one file
+
+Each mutant is a copy of the tree with one change in `mmsim/kernel/` or `mmsim/strategies/`.  The copy is held to the
+sequential tests of the kernel, to the scenes in tests/mutants/ and to the catalogue (under the designs of the mutated
+file, or under Linux's own); what passes them all survives and is printed as a diff.  A mutant that does not come to
+an end is noticed as well.
+
+mutmut puts a trampoline around every function, and the engine tells local states by a coroutine's own frame, so a
+mutated path would be no path any more; its operators know nothing of a lock left out or of two steps swapped either.
+Hence this driver, which edits the text of a copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import itertools
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+import attrs
+
+from mmsim.scenario import LINUX_CARRIES
+from mmsim.strategies import BY_NAME
+
+ROOT = Path(__file__).resolve().parent.parent
+MUTATED = ("mmsim/kernel", "mmsim/strategies")
+COPIED = ("mmsim", "scenarios", "tests", "pyproject.toml")
+TESTS = ("tests/kernel", "tests/mutants")
+SECONDS_PER_TEST = 20
+"""A search of the catalogue that takes so long in a mutant is a difference."""
+
+OPERATORS = {
+    ast.Eq: ("==", "!="),
+    ast.NotEq: ("!=", "=="),
+    ast.Lt: ("<", "<="),
+    ast.LtE: ("<=", "<"),
+    ast.Gt: (">", ">="),
+    ast.GtE: (">=", ">"),
+    ast.Is: ("is", "is not"),
+    ast.IsNot: ("is not", "is"),
+    ast.In: ("in", "not in"),
+    ast.NotIn: ("not in", "in"),
+    ast.And: ("and", "or"),
+    ast.Or: ("or", "and"),
+    ast.Add: ("+", "-"),
+    ast.Sub: ("-", "+"),
+    ast.BitAnd: ("&", "|"),
+    ast.BitOr: ("|", "&"),
+}
+
+EQUIVALENT: dict[tuple[str, str], str] = {}
+"""(file, mutated line) of mutants that differ in nothing that could be seen, and why."""
+
+
+@attrs.frozen
+class Mutant:
+    """Characters `start` to `end` of a file replaced by `new`."""
+
+    path: str
+    what: str
+    start: int
+    end: int
+    new: str
+
+    def text(self, root=ROOT):
+        """The mutated file."""
+        old = (root / self.path).read_text()
+        return old[: self.start] + self.new + old[self.end :]
+
+    def diff(self):
+        """The change, as a reviewer reads it."""
+        old = (ROOT / self.path).read_text()
+        lines = difflib.unified_diff(
+            old.splitlines(), self.text().splitlines(), f"a/{self.path}", f"b/{self.path}", lineterm="", n=2
+        )
+        return "\n".join(lines)
+
+    @property
+    def place(self):
+        """`mmsim/kernel/gup.py:45`."""
+        return f"{self.path}:{(ROOT / self.path).read_text().count(chr(10), 0, self.start) + 1}"
+
+    @property
+    def equivalent(self):
+        """Why it cannot be noticed, or None."""
+        added = [line[1:].strip() for line in self.diff().splitlines()[2:] if line.startswith("+")]
+        return next((why for (path, line), why in EQUIVALENT.items() if path == self.path and line in added), None)
+
+
+class Source:
+    """The text of a file, by the positions of its syntax tree."""
+
+    def __init__(self, text):
+        self.text = text
+        self.lines = list(itertools.accumulate((len(line) for line in text.splitlines(keepends=True)), initial=0))
+        self.tree = ast.parse(text)
+
+    def at(self, line, column):
+        start = self.lines[line - 1]
+        # columns are counted in bytes
+        return start + len(self.text[start : self.lines[line]].encode()[:column].decode())
+
+    def span(self, node):
+        return self.at(node.lineno, node.col_offset), self.at(node.end_lineno, node.end_col_offset)
+
+    def of(self, node):
+        start, end = self.span(node)
+        return self.text[start:end]
+
+
+def mutants_of(path):
+    """Every mutant of one file, in the order of its text."""
+    source = Source((ROOT / path).read_text())
+    found = []
+    annotations = {
+        id(part)
+        for node in ast.walk(source.tree)
+        for whole in (getattr(node, "annotation", None), getattr(node, "returns", None))
+        if whole is not None
+        for part in ast.walk(whole)
+    }
+    for node in ast.walk(source.tree):
+        if id(node) not in annotations:
+            found += [Mutant(path, *edit) for edit in edits(source, node)]
+    return sorted(set(found), key=lambda mutant: (mutant.start, mutant.end, mutant.new))
+
+
+def edits(source, node):
+    """(what, start, end, new) of every mutation of one node."""
+    match node:
+        case ast.Compare():
+            yield from swapped_operators(source, [node.left, *node.comparators], node.ops)
+        case ast.BoolOp():
+            yield from swapped_operators(source, node.values, [node.op] * (len(node.values) - 1))
+        case ast.BinOp():
+            yield from swapped_operators(source, [node.left, node.right], [node.op])
+        case ast.UnaryOp(op=ast.Not()):
+            start, _ = source.span(node)
+            yield "not x -> x", start, start + len("not "), ""
+        case ast.Constant(value=bool()):
+            yield f"{node.value} -> {not node.value}", *source.span(node), str(not node.value)
+        case ast.Constant(value=int()):
+            yield f"{node.value} -> {node.value + 1}", *source.span(node), str(node.value + 1)
+        case ast.If() | ast.IfExp():
+            yield "condition negated", *source.span(node.test), f"(not ({source.of(node.test)}))"
+        case ast.Expr(value=ast.Await()):
+            yield "step left out", *source.span(node), "pass"
+        case ast.AsyncWith() if not any(item.optional_vars for item in node.items):
+            yield "lock left out", source.span(node)[0], source.span(node.items[-1].context_expr)[1], "if True"
+    for block in (getattr(node, name, None) for name in ("body", "orelse", "finalbody")):
+        if isinstance(block, list):
+            yield from swapped_statements(source, block)
+
+
+def swapped_operators(source, operands, operators):
+    """Each operator in turn, found in the text between its operands."""
+    for left, operator, right in zip(operands, operators, operands[1:], strict=False):
+        old, new = OPERATORS.get(type(operator), ("", ""))
+        start, end = source.span(left)[1], source.span(right)[0]
+        found = re.search(
+            old.replace(" ", r"\s+") if old.isalpha() or " " in old else re.escape(old), source.text[start:end]
+        )
+        if old and found:
+            yield f"{old} -> {new}", start + found.start(), start + found.end(), new
+
+
+def swapped_statements(source, block):
+    """Each two steps that follow one another, unless the second needs what the first one found."""
+    for first, second in itertools.pairwise(block):
+        if all(isinstance(each, ast.Expr | ast.Assign | ast.AugAssign) and awaits(each) for each in (first, second)):
+            stored = {n.id for n in ast.walk(first) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+            if not stored & {n.id for n in ast.walk(second) if isinstance(n, ast.Name)}:
+                start, middle = source.span(first)
+                after, end = source.span(second)
+                swapped = source.of(second) + source.text[middle:after] + source.of(first)
+                yield "steps swapped", start, end, swapped
+
+
+def awaits(node):
+    return any(isinstance(part, ast.Await) for part in ast.walk(node))
+
+
+def all_mutants(only=""):
+    """Every mutant of every file whose path has `only` in it."""
+    paths = sorted(str(path.relative_to(ROOT)) for top in MUTATED for path in (ROOT / top).rglob("*.py"))
+    return [mutant for path in paths if only in path for mutant in mutants_of(path)]
+
+
+def designs_of(path):
+    """The designs of the catalogue that a file of mmsim/strategies/ is part of; Linux's own for the kernel."""
+    module = path.removesuffix(".py").replace("/", ".")
+    named = [
+        name
+        for name, strategy in BY_NAME.items()
+        if any(getattr(value, "__module__", "") == module for value in attrs.asdict(strategy, recurse=False).values())
+    ]
+    return named if named and "/strategies/" in path else [LINUX_CARRIES]
+
+
+class Tree:
+    """A copy of the sources in which mutants live, one after the other."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        for name in COPIED:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, self.folder / name)
+
+    def tests(self, designs, seconds=None):
+        """What notices: `killed`, `survived` or `timeout`."""
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
+        command += ["-p", "mmsim.pytest_plugin", *TESTS, "scenarios", f"--mmsim-max-seconds={SECONDS_PER_TEST}"]
+        command += [f"--mmsim-strategy={design}" for design in designs]
+        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(self.folder)}
+        try:
+            done = subprocess.run(
+                command,
+                check=False,
+                cwd=self.folder,
+                env={**os.environ, **alone},
+                timeout=seconds,
+                capture_output=True,
+                text=True,
+            )
+        except subprocess.TimeoutExpired:
+            return "timeout", ""
+        if done.returncode not in {0, 1, 2}:  # passed, failed, not even imported
+            msg = f"pytest ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+            raise SystemExit(msg)
+        return "killed" if done.returncode else "survived", done.stdout
+
+    def judge(self, mutant, seconds):
+        target = self.folder / mutant.path
+        target.write_text(mutant.text())
+        try:
+            return self.tests(designs_of(mutant.path), seconds)[0]
+        finally:
+            target.write_text((ROOT / mutant.path).read_text())
+
+
+def judge_all(mutants, jobs):
+    """(mutant, what became of it), each as soon as it and those before it are done."""
+    with tempfile.TemporaryDirectory(prefix="mutants") as folder:
+        trees = SimpleQueue()
+        for number in range(jobs):
+            trees.put(Tree(f"{folder}/{number}"))
+        began = time.monotonic()
+        tree = trees.get()
+        word, output = tree.tests(sorted({name for mutant in mutants for name in designs_of(mutant.path)}))
+        trees.put(tree)
+        if word != "survived":
+            msg = f"the tests fail without any mutation:\n{output}"
+            raise SystemExit(msg)
+        seconds = 30 + 4 * (time.monotonic() - began)
+
+        def judge(mutant):
+            tree = trees.get()
+            try:
+                return mutant, tree.judge(mutant, seconds)
+            finally:
+                trees.put(tree)
+
+        with ThreadPoolExecutor(jobs) as pool:
+            yield from pool.map(judge, mutants)
+
+
+def main():
+    options = argparse.ArgumentParser(prog="make mutants", description="What the tests notice of small mistakes.")
+    options.add_argument("--sample", type=int, help="so many mutants, chosen by chance; all if not given")
+    options.add_argument("--seed", type=int, default=0, help="where the choice starts from")
+    options.add_argument("--only", default="", metavar="PATH", help="files whose path has this in it")
+    options.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time")
+    options.add_argument("--list", action="store_true", help="name the mutants and try none")
+    chosen = options.parse_args()
+    mutants = all_mutants(chosen.only)
+    whole = len(mutants)
+    if chosen.sample is not None and chosen.sample < whole:
+        picked = set(random.Random(chosen.seed).sample(mutants, chosen.sample))
+        mutants = [mutant for mutant in mutants if mutant in picked]
+    if chosen.list:
+        for mutant in mutants:
+            print(f"{mutant.place}  {mutant.what}")
+        return
+    survivors = []
+    for mutant, word in judge_all(mutants, chosen.jobs):
+        print(f"{word:8}  {mutant.place}  {mutant.what}", flush=True)
+        if word == "survived":
+            survivors.append(mutant)
+    told = [mutant for mutant in survivors if mutant.equivalent]
+    for mutant in survivors:
+        print(f"\n{mutant.diff()}" + (f"\nequivalent: {mutant.equivalent}" if mutant.equivalent else ""))
+    killed, counted = len(mutants) - len(survivors), len(mutants) - len(told)
+    print(
+        f"\n{killed} of {counted} mutants noticed ({100 * killed / max(counted, 1):.1f} %), {len(told)} equivalent ones"
+    )
+    print(f"{len(mutants)} of {whole} mutants tried, seed {chosen.seed}")
+
+
+if __name__ == "__main__":
+    main()

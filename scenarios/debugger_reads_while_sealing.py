@@ -52,6 +52,7 @@ def seal_refused(owner: int) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="process_vm_write_outlives_munmap",
     setup=setup,
     threads=(process(debugger), owner),
     always=(the_debugger_sees_the_file,),

@@ -56,6 +56,7 @@ def seal_refused(sealer: int) -> bool:
 
 scenario = Scenario(
     question="mapping",
+    sibling="process_vm_write_outlives_munmap",
     setup=setup,
     threads=(owner, process(writer), process(sealer)),
     always=(the_write_is_refused,),

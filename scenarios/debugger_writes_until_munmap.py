@@ -58,6 +58,7 @@ def seal_refused(sealer: int) -> bool:
 
 scenario = Scenario(
     question="seal",
+    sibling="process_vm_write_outlives_munmap",
     setup=setup,
     threads=(owner, process(writer), process(sealer)),
     sometimes=(seal_granted_after_the_write, nothing_left_to_write, seal_refused),

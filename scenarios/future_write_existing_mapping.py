@@ -80,6 +80,7 @@ def content_changes_after_the_seal(sealer: Seen) -> bool:
 
 scenario = Scenario(
     question="other seals",
+    sibling="future_write_then_write",
     setup=setup,
     threads=(writer, sealer),
     always=(seal_is_granted, no_new_writer, the_old_mapping_still_writes),

@@ -65,6 +65,7 @@ def sealed_before_it_was_mapped(mapper: Mapped) -> bool:
 
 scenario = Scenario(
     question="other seals",
+    sibling="future_write_then_write",
     setup=setup,
     threads=(mapper, sealer),
     always=(seal_is_granted, not_writable_once_it_is_sealed),

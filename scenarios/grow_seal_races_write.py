@@ -63,6 +63,7 @@ def cut_short_by_the_seal(writer: int) -> bool:
 
 scenario = Scenario(
     question="other seals",
+    sibling="shrink_seal_races_truncate",
     setup=setup,
     threads=(writer, sealer),
     always=(sealed_size_never_grows, seal_is_granted),

@@ -55,6 +55,7 @@ def pinned(mover: int) -> bool:
 
 scenario = Scenario(
     question="kept",
+    sibling="migration_hides_no_pin",
     setup=setup,
     threads=(reader, mover),
     devices=(SLOW,),

@@ -59,6 +59,7 @@ def seal_refused(sealer: Seen) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="migration_hides_no_pin",
     setup=setup,
     threads=(mover, sealer),
     always=(the_content_stays,),

@@ -48,6 +48,7 @@ def moved(mover: int) -> bool:
 
 scenario = Scenario(
     question="kept",
+    sibling="migration_hides_no_pin",
     setup=setup,
     threads=(writer, mover),
     always=(the_last_store_is_there,),

@@ -60,6 +60,7 @@ def the_page_stays(mover: int) -> bool:
 
 scenario = Scenario(
     question="kept",
+    sibling="registered_buffer_outlives_munmap",
     setup=setup,
     threads=(user, mover),
     devices=(SLOW,),

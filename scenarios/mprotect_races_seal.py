@@ -81,6 +81,7 @@ def seal_refused(sealer: Seen) -> bool:
 
 scenario = Scenario(
     question="mapping",
+    sibling="dio_races_munmap",
     setup=setup,
     threads=(writer, sealer),
     always=(sealed_content_never_changes, sealed_content_has_the_store, an_old_mapping_is_made_writable_and_written),

@@ -64,6 +64,7 @@ def moved_and_stored(mover: tuple[bool, signal.Signals | None]) -> bool:
 
 scenario = Scenario(
     question="mapping",
+    sibling="mremap_then_late_io",
     setup=setup,
     threads=(mover, sealer),
     always=(seal_is_refused, moved_and_stored),

@@ -42,6 +42,7 @@ def seal_refused(sealer: int) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="dio_completes_after_seal",
     setup=setup,
     threads=(user, sealer),
     sometimes=(sealed_after_the_write,),

@@ -45,6 +45,7 @@ def seal_refused(sealer: int) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="bystander_maps_privately",
     setup=setup,
     threads=(user, sealer),
     sometimes=(sealed_after_the_write,),

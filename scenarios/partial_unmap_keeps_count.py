@@ -58,6 +58,7 @@ def the_rest_can_be_written(unmapper: tuple[int, signal.Signals | None]) -> bool
 
 scenario = Scenario(
     question="mapping",
+    sibling="munmap_of_half",
     setup=setup,
     threads=(unmapper, sealer),
     always=(seal_is_refused,),

@@ -68,6 +68,7 @@ def sealed_first(puncher: int) -> bool:
 
 scenario = Scenario(
     question="other seals",
+    sibling="punch_hole_while_pinned",
     setup=setup,
     threads=(puncher, sealer),
     always=(sealed_content_never_changes, seal_is_granted, hole_is_there_before_the_seal_or_never),

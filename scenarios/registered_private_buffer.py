@@ -79,6 +79,7 @@ def seal_refused(sealer: Seen) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="registered_buffer_outlives_munmap",
     setup=setup,
     threads=(user, sealer),
     devices=(SLOW,),

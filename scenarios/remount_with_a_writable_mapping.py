@@ -21,7 +21,7 @@ from mmsim.syscalls import (
     Syscalls,
     fill,
 )
-from mmsim.verdict import HOLDS
+from mmsim.verdict import HOLDS, OTHERS
 
 FILES = Mount("tmp", "tmpfs")
 
@@ -50,10 +50,11 @@ def the_mapping_shows_the_file(loader: object) -> bool:
 
 scenario = Scenario(
     question="remount",
+    sibling="remount_with_a_pin_left",
     setup=setup,
     threads=(loader, remounter),
     mounts=(FILES,),
     always=(the_answer_is_linuxs, the_mapping_shows_the_file),
     sometimes=(the_answer_is_linuxs,),
-    expect={"sealing_v2": HOLDS, "wait_for_pins": HOLDS, "delayed_unmap": HOLDS},
+    expect={OTHERS: HOLDS},
 )

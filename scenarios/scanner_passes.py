@@ -43,6 +43,7 @@ def seal_refused(sealer: int) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="bystander_and_file_reader",
     setup=setup,
     threads=(scanner, sealer),
     sometimes=(seal_granted,),

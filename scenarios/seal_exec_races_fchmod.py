@@ -56,6 +56,7 @@ def sealed_first(changer: int) -> bool:
 
 scenario = Scenario(
     question="other seals",
+    sibling="seal_exec_implies_write",
     setup=setup,
     threads=(changer, sealer),
     always=(what_is_executable_is_sealed_against_writing,),

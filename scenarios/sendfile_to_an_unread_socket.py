@@ -52,6 +52,7 @@ def seal_refused_for_a_reader(sealer: int) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="dio_from_another_process",
     setup=setup,
     threads=(process(receiver), sealer),
     always=(the_socket_has_the_content,),

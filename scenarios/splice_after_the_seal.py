@@ -53,6 +53,7 @@ def everything_was_written(writer: int) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="dirty_pipe",
     setup=setup,
     threads=(reader, writer),
     always=(the_file_keeps_its_content, everything_was_written),

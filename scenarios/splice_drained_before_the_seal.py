@@ -42,6 +42,7 @@ def seal_granted(user: int) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="dirty_pipe",
     setup=setup,
     threads=(user,),
     always=(seal_granted,),

@@ -62,6 +62,7 @@ def seal_granted(sealer: Seen) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="dio_completes_after_seal",
     setup=setup,
     threads=(writer, sealer),
     always=(refused_is_not_written,),

@@ -52,6 +52,7 @@ def seal_refused_for_a_reader(sealer: int) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="dirty_pipe",
     setup=setup,
     threads=(reader, sealer),
     always=(the_pipe_has_the_content,),

@@ -53,6 +53,7 @@ def seal_refused_for_a_reader(sealer: int) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="vmsplice_of_a_private_page",
     setup=setup,
     threads=(reader, sealer),
     always=(the_pipe_has_the_content,),

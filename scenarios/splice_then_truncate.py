@@ -52,6 +52,7 @@ def seal_granted(user: Seen) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="dio_into_truncated_page",
     setup=setup,
     threads=(user,),
     always=(the_pipe_keeps_the_content, seal_granted),

@@ -60,6 +60,7 @@ def seal_refused_for_a_reader(user: Seen) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="dirty_pipe",
     setup=setup,
     threads=(user,),
     always=(both_pipes_have_the_content, seal_granted_once_both_are_empty),

@@ -52,6 +52,7 @@ def seal_granted(reader: tuple[bytes | int, int]) -> bool:
 
 scenario = Scenario(
     question="references",
+    sibling="dirty_pipe",
     setup=setup,
     threads=(writer, reader),
     always=(the_pipe_has_one_content_or_the_other,),

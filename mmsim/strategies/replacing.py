@@ -9,7 +9,7 @@ A read(2) that began before may still return the old page, as it could return wh
 
 from __future__ import annotations
 
-from mmsim.kernel.filemap import find_lock_page, unlock_and_put
+from mmsim.kernel.filemap import find_lock_page, unlock_and_put, wait_on_page_writeback
 from mmsim.kernel.memory import copy_page
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.truncate import unmap_mapping_page
@@ -28,6 +28,9 @@ async def unmap_page(k: Kernel, mapping: AddressSpace, index: int, page: Page) -
 
 async def replace_page(k: Kernel, mapping: AddressSpace, index: int, page: Page) -> None:
     """replace_page_cache_page(): put a copy in the place of a page that is locked and unmapped."""
+    if mapping.host.sb.block_backed:
+        # Or the flusher, whose page this is no longer, would end the writeback of the old page and not of the copy.
+        await wait_on_page_writeback(page)
     # Copied after the unmapping: a mapping must not show what the copy does not have.
     copy = await copy_page(k, page)
     await copy.mapping.store(mapping)

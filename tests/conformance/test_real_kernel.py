@@ -240,7 +240,7 @@ def test_model_only_is_refused():
 
 def test_a_scenario_without_a_file_is_refused():
     with pytest.raises(UserError, match="from its own file"):
-        conform(attrs.evolve(sample("race").scenario, sometimes=()))
+        conform(attrs.evolve(sample("race").scenario, words_per_page=8))
 
 
 def test_threads_are_named_after_their_functions():

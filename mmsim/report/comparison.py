@@ -56,11 +56,11 @@ MARKS: Final = (
     (".", "holds"),
     ("V", "violated, as expected"),
     ("?", "undecided: a bound was reached first"),
-    ("!", "after a verdict: not the expected one, or a `sometimes` was never seen"),
-    ("w", "after a verdict: a silent device leaves somebody waiting in a call that is not there to wait"),
-    ("n", "after a verdict: somebody is refused needlessly (`b`: both)"),
+    ("!", "not the expected verdict, or a `sometimes` was never seen"),
+    ("w", "holds, but a silent device leaves somebody waiting in a call that is not there to wait"),
+    ("n", "holds, but somebody is refused needlessly (`b`: both)"),
 )
-COLUMN: Final = 3
+COLUMN: Final = 2
 """How wide a column of marks is."""
 
 
@@ -99,16 +99,19 @@ def entry(result: Mapping[str, Any]) -> Entry:
 
 
 def mark(result: Mapping[str, Any]) -> str:
-    """One cell as one or two characters."""
-    verdict = {"Holds": ".", "Violated": "V"}.get(result["verdict"], "?")
-    if verdict != "?" and not result["as_expected"]:
-        return f"{verdict}!"
+    """One cell as one character."""
+    if result["verdict"] == "Undecided":
+        return "?"
+    if not result["as_expected"]:
+        return "!"
+    if result["verdict"] == "Violated":
+        return "V"
     seen = result["observed"]
     waits = any(
         wait["call"] not in ASKED_FOR and (wait["call"], wait["function"]) != LINUX_WAITS for wait in seen["waits"]
     )
     needless = bool(seen["needless"])
-    return verdict + ("b" if waits and needless else "w" if waits else "n" if needless else "")
+    return "b" if waits and needless else "w" if waits else "n" if needless else "."
 
 
 # ---- the tables
@@ -270,7 +273,11 @@ def marks(told: Comparison, results: Sequence[Mapping[str, Any]], width: int, *,
     for start in range(0, len(told.names), room):
         some = told.names[start : start + room]
         rows = mark_rows(results, some)
-        lines = ["".join([" " * longest, *(f"{start + n:>{COLUMN}}" for n in range(1, len(some) + 1))])]
+        numbers = [f"{start + n:2}" for n in range(1, len(some) + 1)]
+        # One digit above the other: the numbers take no more room than the marks.
+        lines = [
+            f"{' ' * longest}{''.join(f'{number[digit]:>{COLUMN}}' for number in numbers)}".rstrip() for digit in (0, 1)
+        ]
         for name, *cells in rows:
             lines.append(f"{name:<{longest}}{''.join(cell_text(cell, colour=colour) for cell in cells)}".rstrip())
         blocks.append("\n".join(lines))
@@ -279,9 +286,11 @@ def marks(told: Comparison, results: Sequence[Mapping[str, Any]], width: int, *,
 
 def cell_text(cell: str, *, colour: bool) -> str:
     """A mark in its column, in colour on a terminal."""
-    kind = "unexpected" if "!" in cell else {".": "Holds", "V": "Violated", "?": "Undecided"}.get(cell[:1], "")
-    shown = table.paint(cell, kind) if colour and kind else cell
-    return f"{' ' * (COLUMN - 2)}{shown}{' ' * (2 - len(cell))}"
+    kind = KINDS.get(cell, "Holds") if cell else ""
+    return " " * (COLUMN - len(cell)) + (table.paint(cell, kind) if colour and kind else cell)
+
+
+KINDS: Final = {"!": "unexpected", "V": "Violated", "?": "Undecided"}
 
 
 def wrapped(rows: Rows, width: int) -> str:

@@ -252,7 +252,7 @@ def aligned(head: Rows, rows: Rows, width: int) -> str:
     widths[0] = min(widths[0], room)
     line = ""
     for name, start in zip(groups, accumulate(widths, lambda at, one: at + one + gap, initial=0), strict=False):
-        line = f"{line:<{start}}{' ' if line[start:] else ''}{name}" if name else line
+        line = f"{line:<{start}}{' ' if len(line) >= start > 0 else ''}{name}" if name else line
     return "\n".join([line, table.plain(whole, gap=gap)])
 
 

@@ -28,7 +28,7 @@ from mmsim.kernel.direct_io import TRANSPORTS
 from mmsim.kernel.releases import RELEASES
 from mmsim.scenario import QUESTIONS, Process, Scenario, ThreadFunction
 from mmsim.syscalls import PAGE_SIZE, Device, Mount
-from mmsim.verdict import HOLDS, OTHERS, VIOLATED, Expected
+from mmsim.verdict import HOLDS, OTHERS, UNASKED, VIOLATED, Expected
 
 K = TypeVar("K")
 
@@ -191,7 +191,8 @@ def _check_verdicts(verdicts: Any, field: str, keys: str, where: str) -> None:
         if not isinstance(key, str):
             msg = f"{where}: `{field}` has {_a(key)} as a key; it maps {keys} to HOLDS or VIOLATED"
             raise UserError(msg)
-        if not isinstance(verdict, Expected):
+        unasked = verdict is UNASKED and field == "expect"
+        if not unasked and not isinstance(verdict, Expected):
             msg = f"{where}: `{field}` has {verdict!r} for {key!r}; write HOLDS or VIOLATED, from mmsim.verdict"
             raise UserError(msg)
 

@@ -98,8 +98,9 @@ class Scenario:
     sometimes: tuple[Property, ...] = ()
     needless: tuple[Property, ...] = ()
     """Outcomes that show a refusal which nobody needed: no property is broken by them, but `compare` counts them."""
-    expect: Mapping[str, Expected] = attrs.field(factory=dict)
-    """The expected verdict by name of the strategy; OTHERS stands for every design of the catalogue not named."""
+    expect: Mapping[str, Expected | None] = attrs.field(factory=dict)
+    """The expected verdict by name of the strategy; OTHERS stands for every design of the catalogue not named, and
+    UNASKED keeps it away from one that is."""
     release: str = "v3.17"
     """The release it is judged on where nobody says."""
     history: Mapping[str, Expected] = attrs.field(factory=dict)

@@ -23,6 +23,8 @@ HOLDS = Expected.HOLDS
 VIOLATED = Expected.VIOLATED
 OTHERS = "others"
 """In place of a strategy's name: every design of the catalogue that is not named."""
+UNASKED = None
+"""In place of a verdict: the scenario is not meaningful for this design, e.g. its setup cannot even run under it."""
 
 
 @attrs.frozen

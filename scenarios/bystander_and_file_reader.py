@@ -63,7 +63,6 @@ scenario = Scenario(
         "sealing_v2": VIOLATED,
         "wait_for_pins": VIOLATED,
         "page_replacement": VIOLATED,
-        "pin_user_pages": VIOLATED,
         "delayed_unmap_mutex": VIOLATED,
         "delayed_unmap_irq_lock": VIOLATED,
         "leftover_flag": VIOLATED,

@@ -80,7 +80,6 @@ scenario = Scenario(
     expect={
         OTHERS: HOLDS,
         "sealing_v2": VIOLATED,
-        "pin_user_pages": VIOLATED,
         "delayed_unmap_mutex": VIOLATED,
         "delayed_unmap_irq_lock": VIOLATED,
         "delayed_unmap_look_first": VIOLATED,

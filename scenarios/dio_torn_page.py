@@ -90,7 +90,6 @@ scenario = Scenario(
         OTHERS: HOLDS,
         "sealing_v2": VIOLATED,
         "page_replacement": VIOLATED,
-        "pin_user_pages": VIOLATED,
         "delayed_unmap_mutex": VIOLATED,
         "delayed_unmap_irq_lock": VIOLATED,
         "delayed_unmap_look_first": VIOLATED,

@@ -74,4 +74,5 @@ scenario = Scenario(
     sometimes=(seal_granted,),
     needless=(seal_refused_for_a_reader,),
     expect={OTHERS: HOLDS},
+    sibling="bystander_maps_privately",
 )

@@ -26,7 +26,7 @@ from mmsim.syscalls import (
     Syscalls,
     fill,
 )
-from mmsim.verdict import HOLDS
+from mmsim.verdict import HOLDS, OTHERS, VIOLATED
 
 SLOW = Device("slow")
 
@@ -89,5 +89,10 @@ scenario = Scenario(
     devices=(SLOW,),
     always=(seal_is_granted, sealed_size_never_shrinks),
     sometimes=(late_data_lands_in_the_file, cut_first),
-    expect={"sealing_v2": HOLDS, "wait_for_pins": HOLDS, "delayed_unmap": HOLDS},
+    expect={
+        OTHERS: HOLDS,
+        "writable_user_pages_lookup": VIOLATED,  # page->mapping is gone
+        "delayed_unmap_mutex": VIOLATED,
+        "leftover_flag": VIOLATED,  # here too
+    },
 )

@@ -73,9 +73,9 @@ scenario = Scenario(
     needless=(seal_refused_for_a_page_that_is_gone,),
     expect={
         OTHERS: HOLDS,
-        "writable_user_pages_lookup": VIOLATED,
+        "writable_user_pages_lookup": VIOLATED,  # page->mapping is gone
         "delayed_unmap_mutex": VIOLATED,
         "delayed_unmap_irq_lock": VIOLATED,
-        "leftover_flag": VIOLATED,
+        "leftover_flag": VIOLATED,  # here too
     },
 )

@@ -68,7 +68,6 @@ scenario = Scenario(
         OTHERS: HOLDS,
         "sealing_v2": VIOLATED,
         "writable_user_pages_slow": VIOLATED,
-        "pin_user_pages": VIOLATED,
         "delayed_unmap_mutex": VIOLATED,
         "delayed_unmap_irq_lock": VIOLATED,
     },

@@ -91,7 +91,6 @@ def seal_refused(sealer: Seen) -> bool:
 
 scenario = Scenario(
     question="waiting",
-    sibling="dio_from_another_process",
     setup=setup,
     threads=(writer, mapper, sealer),
     devices=(SLOW,),

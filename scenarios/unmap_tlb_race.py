@@ -27,7 +27,7 @@ from mmsim.syscalls import (
     Syscalls,
     fill,
 )
-from mmsim.verdict import HOLDS, VIOLATED
+from mmsim.verdict import HOLDS, OTHERS, VIOLATED
 
 
 @attrs.frozen
@@ -83,6 +83,14 @@ scenario = Scenario(
     always=(sealed_content_never_changes,),
     sometimes=(seal_granted, seal_refused),
     release="v3.14",
-    expect={"sealing_v2": VIOLATED, "wait_for_pins": HOLDS, "delayed_unmap": VIOLATED},
+    expect={
+        OTHERS: VIOLATED,  # the counter falls before the TLBs are flushed; a reference is dropped only after that
+        "wait_for_pins": HOLDS,
+        "page_replacement": HOLDS,
+        "refuse_if_pinned": HOLDS,
+        "copy_on_seal": HOLDS,
+        "unmap_then_wait": HOLDS,
+        "unmap_then_replace": HOLDS,
+    },
     model_only=True,
 )

@@ -63,5 +63,4 @@ scenario = Scenario(
     release="v5.7",
     history={"v5.7": VIOLATED, "v5.8": HOLDS, "v5.9": HOLDS},
     model_only=True,
-    expect={"sealing_v2": VIOLATED, "delayed_unmap": VIOLATED},
 )

@@ -287,7 +287,8 @@ NO_MEMORY: Final = frozenset({"word", "tlb", "pages_made", "ios_made", "memfds_m
 UNDER_A_LOCK: Final = frozenset({"i_mmap", "mmap", "open_fds", "queue", "seals"})
 """Fields that `update` changes under a lock, or that stand for a whole structure."""
 
-PAGE_LINE: Final = frozenset({"_refcount", "_mapcount", "flags", "mapping", "index", "PG_locked"})
+PAGE_LINE: Final = frozenset({"_refcount", "_mapcount", "_pincount", "flags", "lru", "mapping", "index", "PG_locked"})
+"""Two of them are no fields of Linux: `_pincount` is part of `_refcount` there, `lru` of `flags`."""
 LINES: Final[dict[str, tuple[str, str]]] = {
     "i_mmap_writable": ("address_space", "i_mmap"),
     "i_mmap": ("address_space", "i_mmap"),

@@ -30,6 +30,7 @@ from mmsim.kernel.types import (
     PG_DIRTY,
     PG_UPTODATE,
     PG_WRITEBACK,
+    VM_MAYWRITE,
     AddressSpace,
     BlockDevice,
     File,
@@ -216,7 +217,7 @@ class AlwaysOn:
                     if request.data is None or (pin.page is not unpinned if pin.counted else request.io is not io):
                         continue
                     address = request.address + number * PAGE_SIZE
-                    shown = self._shown(before, request.mm, address)
+                    shown = self._shown(before, request.mm, address, pin)
                     if shown is None or shown is pin.page:
                         continue
                     # The pin is gone by now, so the page may have moved; then its heir has what the device wrote.
@@ -225,15 +226,20 @@ class AlwaysOn:
                         return (LOST, f"{request.io} wrote {pin.page}, but {request.mm} has {shown} at {address:#x}")
         return None
 
-    def _shown(self, view: View, mm: Mm, address: int) -> Page | None:
-        """The page the CPU finds at an address that is mapped, without or with a fault; None if there is none."""
+    def _shown(self, view: View, mm: Mm, address: int, pin: Pin) -> Page | None:
+        """The page the CPU finds where a page that may be written was pinned, without or with a fault.
+
+        None if that mapping is gone.  One that has taken its place is told by what it is: a file's page that could be
+        written was pinned through a shared mapping that may be writable, a private copy through a private one.  In the
+        latter no page, or the file's, is what whoever dropped his copy asked for (munmap(), MADV_DONTNEED).
+        """
         vma: Vma | None = next((vma for vma in view[mm.mmap] if vma.start <= address < vma.end), None)
-        if vma is None:
+        if vma is None or vma.shared == pin.private or not vma.flags & VM_MAYWRITE:
             return None
         pte = view[mm.pte(address)]
-        if pte is not None:
-            return pte.page
-        return view[vma.file.inode.mapping.slot(vma.index(address))]
+        if pin.private:
+            return pte.page if pte is not None and pte.anon else None
+        return pte.page if pte is not None else view[vma.file.inode.mapping.slot(vma.index(address))]
 
     # ---- at rest
 
@@ -247,6 +253,8 @@ class AlwaysOn:
     def _leaks(self, view: View) -> Fault | None:
         cached: dict[Page, int] = {}
         for inode in self.world.of(Inode):
+            if inode.sb.kind == "dma-buf":
+                continue  # which lists its pages and says by itself how it holds them
             for index in range(-(-view[inode.i_size] // PAGE_SIZE)):
                 page = view[inode.mapping.slot(index)]
                 if page is not None:

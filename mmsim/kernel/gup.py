@@ -35,6 +35,7 @@ from mmsim.kernel.releases import (
     FORK_HOLDS_OFF_GUP_FAST,
     FUSE_DIRECT_PINS,
     RDMA_PINS,
+    UDMABUF_PINS,
 )
 from mmsim.kernel.types import VM_PFNMAP, VM_READ, VM_WRITE, Caller, Kernel, Mm, Pin, Pte, Vma
 from mmsim.syscalls import EFAULT, PAGE_SIZE
@@ -47,6 +48,7 @@ FOLL_PIN_SINCE = {
     Caller.RDMA: RDMA_PINS,
     Caller.PROCESS_VM: FOLL_PIN,
     Caller.IO_URING: FOLL_PIN,
+    Caller.UDMABUF: UDMABUF_PINS,
 }
 """Who says FOLL_PIN from when on: what he reads must stay what the user has.  The others say FOLL_GET to this day."""
 
@@ -57,7 +59,7 @@ async def gup_fast_pte(k: Kernel, mm: Mm, address: int, caller: Caller, *, write
     pte = await slot.load()
     if pte is None or pte.special or not pte.allows(write=write):
         return None
-    pin = Pin(pte.page, write, caller, fast=True, counted=foll_pin(k, caller) and pte.anon)
+    pin = Pin(pte.page, write, caller, fast=True, private=pte.anon, counted=foll_pin(k, caller) and pte.anon)
     if not await try_grab_page(k, pin):
         return None
     # The reference is raised before this second look, so either munmap() sees the reference or we see its work.
@@ -163,7 +165,7 @@ async def get_user_page(k: Kernel, mm: Mm, vma: Vma, address: int, caller: Calle
         async with mm.page_table_lock:
             pte = await mm.pte(address).load()
             if pte is not None and await can_follow_pte(k, vma, pte, flags):
-                pin = Pin(pte.page, write, caller, counted=foll_pin(k, caller) and pte.anon)
+                pin = Pin(pte.page, write, caller, private=pte.anon, counted=foll_pin(k, caller) and pte.anon)
                 unshare = await gup_must_unshare(k, pin, pte)
                 # Under page_table_lock nobody can take the page away meanwhile.
                 if not unshare and await try_grab_page(k, pin):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from mmsim.kernel.memory_zap import zap_pte_range
 from mmsim.kernel.mmap import cut, page_align
 from mmsim.kernel.page_alloc import put_page
+from mmsim.kernel.strategy import counted
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.types import Kernel, Mm, Vma
 from mmsim.syscalls import EINVAL, ENOMEM, MADV_DONTNEED, PAGE_SIZE
@@ -35,6 +36,8 @@ async def do_madvise(k: Kernel, start: int, length: int, advice: int) -> int:
 async def zap_page_range(k: Kernel, mm: Mm, vma: Vma) -> None:
     """Clear, flush, and only then drop the references: a page must not be freed while a TLB can still reach it."""
     pages, stale = await zap_pte_range(k, mm, vma)
+    if counted(k, vma.flags):
+        await k.strategy.after_zap_writable(k, mm, vma, pages)
     await flush_tlb(k, mm, stale)
     for page in pages:
         await put_page(k, page)

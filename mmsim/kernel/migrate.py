@@ -22,6 +22,7 @@ from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.page_ref import page_ref_freeze, page_ref_unfreeze, spin_while_frozen
 from mmsim.kernel.releases import WAITS_WITHOUT_REFERENCE
 from mmsim.kernel.shmem import write_page
+from mmsim.kernel.strategy import counted
 from mmsim.kernel.swap import lru_add_drain_all
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.truncate import place_in_tree
@@ -48,16 +49,16 @@ async def migrate_page_copy(k: Kernel, old: Page, new: Page) -> None:
     await new.flags.store(await old.flags.load())
 
 
-def places(vmas: frozenset[tuple[Mm, Vma]], index: int) -> tuple[tuple[Mm, int], ...]:
-    """rmap_walk_file(): every mm and address at which page `index` of the file would be mapped."""
-    found = ((mm, vma.start + (index - vma.pgoff) * PAGE_SIZE, vma) for mm, vma in sorted(vmas, key=place_in_tree))
-    return tuple((mm, address) for mm, address, vma in found if vma.start <= address < vma.end)
+def places(vmas: frozenset[tuple[Mm, Vma]], index: int) -> tuple[tuple[Mm, Vma, int], ...]:
+    """rmap_walk_file(): every mm, VMA and address at which page `index` of the file would be mapped."""
+    found = ((mm, vma, vma.start + (index - vma.pgoff) * PAGE_SIZE) for mm, vma in sorted(vmas, key=place_in_tree))
+    return tuple((mm, vma, address) for mm, vma, address in found if vma.start <= address < vma.end)
 
 
 async def try_to_unmap(k: Kernel, mapping: AddressSpace, index: int, page: Page) -> None:
     """Make every PTE of the page a migration entry, which holds no reference and no map count."""
     async with mapping.i_mmap_mutex:
-        for mm, address in places(await mapping.i_mmap.load(), index):
+        for mm, vma, address in places(await mapping.i_mmap.load(), index):
             slot = mm.pte(address)
             async with mm.page_table_lock:
                 pte = await slot.load()
@@ -70,13 +71,16 @@ async def try_to_unmap(k: Kernel, mapping: AddressSpace, index: int, page: Page)
                         await set_page_dirty(page)
                     await page.mapcount.dec()
             if mapped:
+                # A munmap() that finds the migration entry finds no page.  The mapping is still linked, so it counts.
+                if counted(k, vma.flags):
+                    await k.strategy.after_zap_writable(k, mm, vma, (page,))
                 await put_page(k, page)
 
 
 async def remove_migration_ptes(mapping: AddressSpace, index: int, old: Page, new: Page) -> None:
     """Make every migration entry of `old` a PTE of `new`; they are the same page where the migration failed."""
     async with mapping.i_mmap_mutex:
-        for mm, address in places(await mapping.i_mmap.load(), index):
+        for mm, _, address in places(await mapping.i_mmap.load(), index):
             slot = mm.pte(address)
             async with mm.page_table_lock:
                 pte = await slot.load()
@@ -88,14 +92,14 @@ async def remove_migration_ptes(mapping: AddressSpace, index: int, old: Page, ne
 
 async def migration_entry_wait(k: Kernel, mm: Mm, address: int, pte: Pte) -> None:
     """A fault met a migration entry: wait until the page is unlocked, and let the access be tried again."""
-    counted = not k.release.has(WAITS_WITHOUT_REFERENCE)
+    referred = not k.release.has(WAITS_WITHOUT_REFERENCE)
     async with mm.page_table_lock:
         there = await mm.pte(address).load() == pte
-        waits = there and (not counted or await pte.page.refcount.inc_not_zero())
+        waits = there and (not referred or await pte.page.refcount.inc_not_zero())
     if waits:
         async with pte.page.lock:  # wait_on_page_locked(), which takes it for a moment here
             pass
-        if counted:
+        if referred:
             await put_page(k, pte.page)
     elif there:
         await spin_while_frozen(pte.page)  # Linux faults again and again

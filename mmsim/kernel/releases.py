@@ -82,6 +82,7 @@ UDMABUF_CHECKS_UNLOCKED = change(
     "UDMABUF_CREATE looks at the seals without the lock under which they are added", "v4.20..v6.12.7"
 )
 UDMABUF_HEEDS_FUTURE_WRITE = change("UDMABUF_CREATE refuses F_SEAL_FUTURE_WRITE as well", "v6.12.7..")
+UDMABUF_PINS = change("udmabuf takes its pages with FOLL_PIN (memfd_pin_folios)", "v6.11..")
 UDMABUF_MAPS_PFNS = change("a dma-buf made by udmabuf is mapped by page frame number", "v6.11..")
 FOLL_PIN = change("pin_user_pages() is there, and process_vm_writev() and io_uring call it", "v5.7..")
 DIRECT_IO_PINS = change("direct I/O takes its pages with FOLL_PIN, not with FOLL_GET", "v6.5..")

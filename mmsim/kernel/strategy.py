@@ -20,21 +20,15 @@ from mmsim.syscalls import EBUSY, EPERM
 
 @attrs.frozen
 class Budget:
-    """What a design asks of the kernel, beyond what Linux without any protection does."""
+    """What a design asks of the kernel, beyond what Linux without any protection does, and cannot be counted.
+
+    Steps, atomics and cache lines are counted from its code (mmsim.check.price).
+    """
 
     page_flags: int = 0
     struct_page_bytes_32: int = 0
     struct_page_bytes_64: int = 0
     """Bytes more in every struct page, with what alignment makes of them."""
-    atomics_in_gup: int = 0
-    """Atomic operations more for each page that get_user_pages() takes for writing."""
-    cache_lines_in_gup: int = 0
-    """Cache lines more that it writes for each such page: those of struct page it has in any case."""
-    atomics_in_unpin: int = 0
-    atomics_in_put_page: int = 0
-    """Atomic operations, or looks at a further word, in every put_page() of any page."""
-    atomics_in_munmap: int = 0
-    """Atomic operations more for each page that a shared mapping had mapped."""
     callers_to_convert: str = "none"
     drops_in_interrupt: str = "nothing"
     """What giving a page back does in interrupts, other than to count in struct page."""
@@ -80,6 +74,9 @@ class Strategy:
     """(k, mapping) -> None: a counted mapping is gone (mapping_unmap_writable, in unlink_file_vma)."""
     before_unmap_writable: Path
     """(k, mm, vma, pages) -> None: PTEs are cleared and flushed, `pages` still hold the mapping's references."""
+    after_zap_writable: Path
+    """(k, mm, vma, pages) -> None: as before_unmap_writable, but the mapping stays, and so do the pages in the file:
+    madvise(MADV_DONTNEED) and migration."""
     deny_writable: Path
     """(k, inode) -> errno: nobody may write from here on, if nobody does; called with i_mutex held."""
     exclude_pins: Path
@@ -147,6 +144,7 @@ linux = Strategy(
     map_writable=mapping_map_writable,
     unmap_writable=mapping_unmap_writable,
     before_unmap_writable=unmap_at_once,
+    after_zap_writable=unmap_at_once,
     deny_writable=mapping_deny_writable,
     exclude_pins=look_at_no_pins,
     allow_writable=mapping_allow_writable,

@@ -82,10 +82,10 @@ async def lru_add_drain(k: Kernel) -> None:
 
 
 async def lru_add_drain_all(k: Kernel) -> None:
-    """Have every CPU empty its cache, one after the other."""
-    for _, cpus in k.cpus.of:
-        for cpu in cpus:
-            await _drain_cpu(k, cpu)
+    """Have every CPU empty its cache, one after the other; while `setup` runs there is no other."""
+    online = tuple(cpu for _, cpus in k.cpus.of for cpu in cpus)
+    for cpu in online if k.cpu in online else (k.cpu,):
+        await _drain_cpu(k, cpu)
 
 
 async def settle(k: Kernel, pages: tuple[Page, ...]) -> None:

@@ -257,6 +257,7 @@ class Caller(Enum):
     PROCESS_VM = "process_vm_writev"
     PTRACE = "ptrace"
     RDMA = "RDMA"
+    UDMABUF = "udmabuf"
 
 
 @attrs.frozen
@@ -269,6 +270,8 @@ class Pin:
     caller: Caller
     fast: bool = False
     """Whether it was taken without mmap_lock."""
+    private: bool = False
+    """Whether the page is somebody's private copy, and not a file's."""
     counted: bool = False
     """Whether it is one of a private page's `_pincount`."""
 

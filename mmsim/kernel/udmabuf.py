@@ -7,6 +7,9 @@ who seals the memfd can learn of it by the references alone.
 Up to v6.10 a mapping of it raises reference and map count of the page like any other, so a fault while the sealer
 samples the two can hide the dma-buf's own reference; from v6.11 on it maps page frame numbers, which raise neither.
 
+Up to v6.10 the references are those of a page cache lookup; from v6.11 on they are pins that may write (FOLL_PIN), but
+no get_user_pages() took them and no mapping of the memfd stands for them.
+
 Up to v6.12.6 the seals are looked at first and the pages taken later, with no lock around both, and F_SEAL_WRITE that
 came in between saw neither a mapping nor a reference.
 
@@ -18,12 +21,14 @@ refused to F_SEAL_WRITE once it has one; UDMABUF_CREATE_LIST.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from typing import Any
 
-from mmsim.cells import World
-from mmsim.kernel.page_alloc import get_page
-from mmsim.kernel.releases import UDMABUF, UDMABUF_CHECKS_UNLOCKED, UDMABUF_HEEDS_FUTURE_WRITE
+from mmsim.cells import Cell, World
+from mmsim.kernel.page_alloc import get_page, put_page
+from mmsim.kernel.releases import UDMABUF, UDMABUF_CHECKS_UNLOCKED, UDMABUF_HEEDS_FUTURE_WRITE, UDMABUF_PINS
 from mmsim.kernel.shmem import shmem_getpage
-from mmsim.kernel.types import File, Inode, Kernel, Page, SuperBlock
+from mmsim.kernel.types import Caller, File, Inode, Kernel, Page, Pin, SuperBlock
 from mmsim.syscalls import (
     EBADF,
     EBADFD,
@@ -36,9 +41,16 @@ from mmsim.syscalls import (
 )
 
 
-def dma_buf_inode(world: World, name: str) -> Inode:
-    """dma_buf_getfile(): an inode of the dma-buf's own file system, whose page cache is the list of pages."""
-    return Inode(world, name, world.handle(functools.partial(SuperBlock, kind="dma-buf"), "dma_buf_mnt"))
+class DmaBuf(Inode):
+    """struct udmabuf, with the inode that dma_buf_getfile() makes, whose page cache is the list of pages."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name, world.handle(functools.partial(SuperBlock, kind="dma-buf"), "dma_buf_mnt"))
+        self.held: Cell[tuple[Page | Pin, ...]] = self.cell("held", ())
+
+    def holds(self, view: Any) -> Iterator[Page | Pin]:
+        """Every page, or its pin."""
+        yield from view[self.held]
 
 
 async def udmabuf_create(k: Kernel, memfd: File | None, offset: int, length: int) -> File | int:
@@ -71,12 +83,23 @@ async def pin_and_export(k: Kernel, inode: Inode, offset: int, length: int) -> F
     if offset + length > await inode.i_size.load():
         return -EINVAL
     pages: list[Page] = []
+    pins: list[Pin] = []
     for index in range(offset // PAGE_SIZE, (offset + length) // PAGE_SIZE):
         page, _ = await shmem_getpage(k, inode, index)
         pages.append(page)
+        if k.release.has(UDMABUF_PINS):
+            pin = Pin(page, write=True, caller=Caller.UDMABUF)
+            pinned = await k.strategy.pin(k, pin)
+            await put_page(k, page)  # what the lookup took
+            if not pinned:
+                for other in pins:
+                    await k.strategy.unpin(k, other)
+                return -EINVAL
+            pins.append(pin)
     number = await k.world.cell(f"{k.cpu}.dma_bufs_made", 0).add_return(1) - 1
     name = f"{k.cpu}.dmabuf[{number}]"
-    buffer = k.world.handle(dma_buf_inode, f"{name}.inode")
+    buffer = k.world.handle(DmaBuf, f"{name}.inode")
+    await buffer.held.store(tuple(pins or pages))
     for index, page in enumerate(pages):
         await buffer.mapping.slot(index).store(page)
     await buffer.i_size.store(length)

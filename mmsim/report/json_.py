@@ -38,7 +38,7 @@ A design of `compare`:
     waits         {CALL: [FUNCTION]}: who is left waiting for a silent device, in which kernel function
     seal          {sleeps_ns, steps, sleeps_in}: the longest over all tests; null where there is no limit
     drops         {FIELD: [CONTEXT]}: where the last of each count of a page was seen to be given back
-    budget        {page_flags, struct_page_bytes_32, struct_page_bytes_64, atomics_in_gup, callers_to_convert}
+    budget        {page_flags, struct_page_bytes_32, struct_page_bytes_64, callers_to_convert, ...}
     price         [{path, steps, atomics, lines: {KIND: N}, slept_ns, waits}]
     more          the same less `linux`: [{path, steps, atomics, lines: {KIND: N}, waits}]
 

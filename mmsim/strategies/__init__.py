@@ -4,6 +4,7 @@ from mmsim.strategies.copy_on_seal import copy_on_seal
 from mmsim.strategies.delayed_unmap import delayed_unmap
 from mmsim.strategies.delayed_unmap_locked import delayed_unmap_irq_lock, delayed_unmap_irqsave, delayed_unmap_mutex
 from mmsim.strategies.delayed_unmap_order import delayed_unmap_look_first, delayed_unmap_sync
+from mmsim.strategies.delayed_unmap_zap import delayed_unmap_zap
 from mmsim.strategies.leftover_flag import leftover_flag
 from mmsim.strategies.page_replacement import page_replacement
 from mmsim.strategies.pin_user_pages import pin_user_pages
@@ -30,6 +31,7 @@ STRATEGIES = (
     put_user_pages_unconverted,
     pin_user_pages,
     delayed_unmap,
+    delayed_unmap_zap,
     delayed_unmap_mutex,
     delayed_unmap_irq_lock,
     delayed_unmap_irqsave,

@@ -4,9 +4,16 @@ munmap() clears the page table and goes on, but where a page is still pinned for
 one count of i_mmap_writable, to be paid by whoever drops the last such pin.  Nobody waits, and sealing needs only the
 counter: EBUSY at once while a debt is open, in doubt no longer than the I/O itself.
 
-It is right because the debt is published before the pins are looked at: either munmap() finds no pin, and then no
-later one can come through a PTE that is already cleared (get_user_pages_fast() looks at the PTE again after its pin),
-or the one who drops the last pin finds the debt.  Whoever takes the debt off the page pays it, once.
+Its argument: the debt is published before the pins are looked at, so either munmap() finds no pin, and then no later
+one can come through a PTE that is already cleared (get_user_pages_fast() looks at the PTE again after its pin), or the
+one who drops the last pin finds the debt.  Whoever takes the debt off the page pays it, once.
+
+It was believed right, and the checker found two gaps in it.  Whoever drops the last pin lowers the count first and
+takes the debt later; if the page is pinned again and unmapped in between, he pays a debt that another's pin still owes
+(`pinned_again_then_unmapped`).  And munmap() settles with the pages that it finds in the page table: not with one that
+madvise(MADV_DONTNEED) had taken out, nor where migration has put an entry in its place for a moment
+(`dontneed_hides_a_pin`, `migration_races_munmap`).  In both the counter falls to 0 and the device writes the sealed
+file.  `delayed_unmap_zap` is the repaired form.
 
 The price: a count of pins and a debt (to whom, how much) for each page, one more atomic in get_user_pages_fast() for
 writing and one in giving back, every caller that pins for writing must give the pin back by name instead of by
@@ -90,9 +97,6 @@ delayed_unmap = attrs.evolve(
     budget=Budget(
         struct_page_bytes_32=12,
         struct_page_bytes_64=16,
-        atomics_in_gup=1,
-        atomics_in_unpin=1,
-        atomics_in_munmap=4,
         callers_to_convert="every caller of get_user_pages() that writes",
         drops_in_interrupt="lowers i_mmap_writable",
     ),

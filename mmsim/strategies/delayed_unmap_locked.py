@@ -6,7 +6,8 @@ the last pin of a page that owes, in the interrupt that completes the I/O.
 `delayed_unmap_mutex` takes i_mmap_mutex, which guards the field in the patchset: an interrupt sleeps.
 `delayed_unmap_irq_lock` has a spinlock for it, taken as spinlocks are: an interrupt that arrives on the CPU that holds
 it spins for ever.
-`delayed_unmap_irqsave` takes that spinlock with interrupts off, everywhere: right, and no cheaper than the atomic.
+`delayed_unmap_irqsave` takes that spinlock with interrupts off, everywhere: right about the counter, and no cheaper
+than the atomic.  The gaps of delayed_unmap are in all three.
 """
 
 from __future__ import annotations

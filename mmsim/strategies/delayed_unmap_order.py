@@ -6,7 +6,8 @@ may be dropped in between: nobody finds the debt, the counter never falls, and t
 `delayed_unmap_sync` owes nothing.  munmap() waits, after the page tables are cleared and before the counter falls,
 until the last pin that may write is gone.  A later pin cannot come, for gup looks at the PTE again; so the counter is
 exact, no interrupt touches it, and no debt is kept on a page.  But munmap(), and with it exit() and the mmap_lock that
-it holds, wait for a device, which may be silent for ever.
+it holds, wait for a device, which may be silent for ever.  And it waits only for the pages that it finds in the page
+table, which are not all (see delayed_unmap).
 """
 
 from __future__ import annotations
@@ -63,9 +64,6 @@ delayed_unmap_sync = attrs.evolve(
     budget=Budget(
         struct_page_bytes_32=4,
         struct_page_bytes_64=8,
-        atomics_in_gup=1,
-        atomics_in_unpin=1,
-        atomics_in_munmap=1,
         callers_to_convert="every caller of get_user_pages() that writes",
         drops_in_interrupt="wakes whoever waits in munmap()",
         who_waits="munmap() and exit(), for a device, with mmap_lock held",

@@ -66,8 +66,6 @@ leftover_flag = attrs.evolve(
     guards=EVERY_PROMISE,
     budget=Budget(
         page_flags=1,
-        atomics_in_put_page=1,
-        atomics_in_munmap=4,
         drops_in_interrupt="lowers i_mmap_writable",
     ),
 )

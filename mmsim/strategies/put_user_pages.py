@@ -62,8 +62,6 @@ put_user_pages = attrs.evolve(
     budget=Budget(
         struct_page_bytes_32=4,
         struct_page_bytes_64=8,
-        atomics_in_gup=1,
-        atomics_in_unpin=1,
         callers_to_convert="every caller of get_user_pages()",
     ),
 )

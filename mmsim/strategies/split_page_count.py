@@ -60,8 +60,6 @@ split_page_count = attrs.evolve(
     budget=Budget(
         struct_page_bytes_32=4,
         struct_page_bytes_64=8,
-        atomics_in_gup=1,
-        atomics_in_unpin=1,
         callers_to_convert="everybody who gives a page back",
     ),
 )

@@ -21,7 +21,10 @@ its holder.  What a device had transferred by half is sealed by half, while its 
 None that leaves get_user_pages() alone can do better than one of the two.  All it can know of the holder of a page is
 that there is one: a reader or a writer, done in a microsecond or never.  It must wait for him, refuse, or go on without
 him; the first two are needless where he reads, and the third tears what he was writing.  To avoid all three is to have
-counted the writers as they came, which is what `delayed_unmap`, `writable_user_pages` and `split_page_count` pay for.
+counted the writers as they came, which is what `writable_user_pages`, `split_page_count` and `delayed_unmap_zap` pay
+for.  These three, `put_user_pages`, which counts readers too, and `unmap_then_wait` keep all scenarios that some design
+keeps, bugs of the past aside, but for two: `client_never_lets_go`, where whoever waits or refuses fails and only who
+replaces pages does not, and, where they trust the counter, `unmap_tlb_race`, on a kernel that lowers it too early.
 """
 
 from __future__ import annotations

@@ -112,9 +112,6 @@ writable_user_pages = attrs.evolve(
     budget=Budget(
         struct_page_bytes_32=8,
         struct_page_bytes_64=16,
-        atomics_in_gup=2,
-        cache_lines_in_gup=1,
-        atomics_in_unpin=2,
         callers_to_convert="every caller of get_user_pages() that writes",
         drops_in_interrupt="lowers i_mmap_writable",
     ),
@@ -125,7 +122,6 @@ writable_user_pages_slow = attrs.evolve(
     name="writable_user_pages_slow",
     pin=pin_slow_only,
     unpin=unpin_slow_only,
-    budget=attrs.evolve(writable_user_pages.budget, atomics_in_gup=0, cache_lines_in_gup=0),
 )
 
 writable_user_pages_lookup = attrs.evolve(
@@ -138,7 +134,5 @@ writable_user_pages_lookup = attrs.evolve(
         writable_user_pages.budget,
         struct_page_bytes_32=0,
         struct_page_bytes_64=0,
-        atomics_in_gup=1,
-        atomics_in_unpin=1,
     ),
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from mmsim.check.price import PATHS, Difference, differences, price, priced
+from mmsim.cells import World
+from mmsim.check.price import PATHS, Difference, differences, line_of, price, priced
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.releases import V3_17
 from mmsim.kernel.strategy import Budget, linux
+from mmsim.kernel.types import Page
 from mmsim.steps import sleep
 from mmsim.strategies.delayed_unmap import delayed_unmap
 from mmsim.strategies.sealing_v2 import sealing_v2
@@ -67,6 +69,14 @@ def test_delayed_unmap_counts_write_pins_in_struct_page():
 def test_a_field_that_has_no_room_in_struct_page_is_a_line_of_its_own():
     outside = attrs.evolve(delayed_unmap, budget=Budget())
     assert str(more("gup_fast", outside)) == "+1 atomic, +1 line (page) in gup_fast"
+
+
+@pytest.mark.parametrize("field", ["lru", "_pincount", "_refcount"])
+def test_what_linux_keeps_in_a_page_or_its_flags_is_no_line_more(field):
+    world = World()
+    page = world.handle(Page, "page")
+    assert line_of(page.cell(field, 0).load(), world, in_page=False) == ("page", "page")
+    assert line_of(page.cell("something", 0).load(), world, in_page=False) == ("page", "page.something")
 
 
 def test_sealing_v2_changes_the_counter_under_a_mutex():

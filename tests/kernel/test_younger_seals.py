@@ -5,8 +5,12 @@ The tables were observed on Linux 5.10 to 7.3; where releases differ, a row has 
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
+from mmsim.kernel.strategy import linux
+from mmsim.kernel.types import Inode
+from mmsim.strategies.pin_user_pages import pin_user_pages
 from mmsim.syscalls import (
     EACCES,
     EBADF,
@@ -548,6 +552,40 @@ def test_udmabuf_and_the_seals(release, seal, refused):
     answer = alone(caller, release=release)
     assert (answer == -EINVAL) == refused
     assert refused or answer > 0
+
+
+async def all_but_the_second_page(k, pin):
+    return not await pin.page.index.load() and await linux.pin(k, pin)
+
+
+@pytest.mark.parametrize(("release", "strategy", "created"), [
+    ("v6.13", attrs.evolve(linux, pin=all_but_the_second_page), False),
+    ("v6.13", linux, True),
+    ("v6.5", attrs.evolve(linux, pin=all_but_the_second_page), True),
+])  # fmt: skip
+def test_udmabuf_pins_its_pages_since_v6_11_and_gives_back_what_it_had_of_them(release, strategy, created):
+    async def caller(sys, _):
+        fd = await sys.memfd_create("file", MFD_ALLOW_SEALING)
+        await sys.pwrite(fd, fill(b"orig", 2))
+        await sys.add_seals(fd, F_SEAL_SHRINK)
+        return await sys.udmabuf_create(fd, 0, 2 * PAGE_SIZE)
+
+    answer = alone(caller, release=release, strategy=strategy)
+    assert answer > 0 if created else answer == -EINVAL
+
+
+@pytest.mark.parametrize(("release", "references"), [("v6.5", 1), ("v6.13", 1024)])
+def test_how_much_udmabuf_counts_where_a_pin_is_told_from_a_reference(release, references):
+    async def caller(sys, _):
+        fd = await filled(sys)
+        await sys.add_seals(fd, F_SEAL_SHRINK)
+        (file,) = sys.k.world.of(Inode)
+        page = await file.mapping.slot(0).load()
+        before = await page.refcount.load()
+        await sys.udmabuf_create(fd, 0, PAGE_SIZE)
+        return await page.refcount.load() - before, await sys.add_seals(fd, F_SEAL_WRITE)
+
+    assert alone(caller, release=release, strategy=pin_user_pages) == (references, 0 if references == 1 else -EBUSY)
 
 
 def test_no_udmabuf_in_v3_17():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from mmsim import catalogue
 from mmsim.check.properties import COUNT, COUNTED, LEAK, LOST, SEALED
 from mmsim.kernel.page_alloc import drop_reference, put_page
 from mmsim.kernel.strategy import linux
@@ -12,6 +13,7 @@ from mmsim.strategies.copy_on_seal import copy_on_seal
 from mmsim.strategies.delayed_unmap import delayed_unmap, settle, write_pins
 from mmsim.strategies.delayed_unmap_locked import delayed_unmap_irqsave
 from mmsim.strategies.delayed_unmap_order import delayed_unmap_sync
+from mmsim.strategies.delayed_unmap_zap import Account, account, delayed_unmap_zap, owed_to
 from mmsim.strategies.leftover_flag import PG_LEFTOVER, leftover_flag
 from mmsim.strategies.looking import pages_in, refuse_where
 from mmsim.strategies.page_replacement import page_replacement
@@ -22,10 +24,12 @@ from mmsim.strategies.replacing import replace_page, unmap_page
 from mmsim.strategies.split_page_count import split_page_count
 from mmsim.strategies.unmap_then_look import unmap_then_replace, unmap_then_wait
 from mmsim.strategies.writable_user_pages import count_writer, counted_pins, writable_user_pages
-from mmsim.syscalls import EBUSY, MAP_SHARED, PAGE_SIZE
+from mmsim.syscalls import EBUSY, F_SEAL_WRITE, MAP_SHARED, PAGE_SIZE, Device
 from tests.mutants import scenes
 from tests.mutants.judged import Mutant, each
 from tests.mutants.scenes import DISK, FD, LATE, NEXT, RW, WINDOW, scene
+
+OTHER = Device("other")
 
 # ---- scenes: a page pinned once or twice, its mapping gone
 
@@ -58,6 +62,17 @@ async def left_behind_and_private(sys):
     await sys.munmap(shared)
 
 
+async def being_read(sys):
+    await scenes.touched(sys)
+    await sys.submit_direct_read(DISK, WINDOW, LATE)
+
+
+async def reads_again_and_seals(sys, _):
+    await sys.submit_direct_read(OTHER, WINDOW, NEXT)
+    await sys.munmap(WINDOW)
+    await sys.add_seals(FD, F_SEAL_WRITE)
+
+
 async def idle_child(_sys, _):
     return
 
@@ -66,10 +81,15 @@ async def forks(sys, _):
     await sys.fork(idle_child)
 
 
+def scenario(name):
+    return catalogue.find(name).scenario
+
+
 def with_disk(setup, *threads):
     return attrs.evolve(scene(setup, *threads), devices=(DISK,))
 
 
+PINNED_AGAIN = attrs.evolve(with_disk(being_read, reads_again_and_seals), devices=(DISK, OTHER))
 PINNED = with_disk(left_behind, scenes.sealer)
 PINNED_TWICE = with_disk(read_twice, scenes.sealer)
 SECOND_PINNED = with_disk(second_page_read, scenes.sealer)
@@ -124,7 +144,7 @@ async def unpin_one_only(k, pin):
 
 
 async def unpin_all_of_it(k, pin):
-    if foll_pin(k, pin):
+    if foll_pin(pin):
         await pin.page.refcount.add(-1024)
     await put_page(k, pin.page)
 
@@ -137,6 +157,34 @@ async def pay_at_the_first_chance(k, pin):
     await write_pins(pin.page).dec()
     await settle(pin.page)
     await put_page(k, pin.page)
+
+
+def lowered(old):
+    return Account(old.pins - 1, old.owed), old.pins == 1
+
+
+def emptied(old):
+    return Account(old.pins, 0), old.owed
+
+
+async def lower_then_take(k, pin):
+    if await account(pin.page).fetch_update(lowered):
+        owed = await account(pin.page).fetch_update(emptied)
+        mapping = await owed_to(pin.page).load()
+        if owed:
+            await mapping.i_mmap_writable.add(-owed)
+    await put_page(k, pin.page)
+
+
+async def owe_in_any_case(_k, _mm, vma, pages):
+    for page in pages:
+        await vma.file.inode.mapping.i_mmap_writable.inc()
+        await owed_to(page).store(vma.file.inode.mapping)
+        await account(page).update(owed_once_more)
+
+
+def owed_once_more(old):
+    return Account(old.pins, old.owed + 1)
 
 
 async def wait_for_nobody(_k, _mm, _vma, _pages):
@@ -216,6 +264,28 @@ MUTANTS = [
     mutant("takes 1025 off", PINNED, SEALED, pin_user_pages, unpin=unpin_all_of_it, release="v6.5"),
     mutant("asks for two", PINNED, SEALED, pin_user_pages, exclude_pins=refuse_where(few_enough), release="v6.5"),
     mutant("pays for the first of two", PINNED_TWICE, SEALED, delayed_unmap, unpin=pay_at_the_first_chance),
+    *(
+        mutant(
+            f"does not settle in {name}", scenario(name), SEALED, delayed_unmap_zap, after_zap_writable=wait_for_nobody
+        )
+        for name in ("dontneed_hides_a_pin", "dontneed_races_pin", "migration_races_munmap")
+    ),
+    mutant(
+        "takes the debt after the last pin",
+        PINNED_AGAIN,
+        SEALED,
+        delayed_unmap_zap,
+        unpin=lower_then_take,
+    ),
+    mutant("owes where nobody pays", LEAVES_ALONE, COUNT, delayed_unmap_zap, before_unmap_writable=owe_in_any_case),
+    mutant(
+        "does not owe for udmabuf",
+        scenario("udmabuf_holds_pages"),
+        SEALED,
+        delayed_unmap_zap,
+        ("strategies.delayed_unmap_zap", "THROUGH_NO_PAGE_TABLE", frozenset()),
+        release="v6.13",
+    ),
     mutant("waits for nobody", LEAVES, SEALED, delayed_unmap_sync, before_unmap_writable=wait_for_nobody),
     mutant(
         "has one path without the lock",

@@ -88,7 +88,7 @@ async def freeze_in_two_steps(page, expected):
 
 async def unmap_without_flush(k, mapping, index, page):
     async with mapping.i_mmap_mutex:
-        for mm, address in places(await mapping.i_mmap.load(), index):
+        for mm, _, address in places(await mapping.i_mmap.load(), index):
             slot = mm.pte(address)
             async with mm.page_table_lock:
                 pte = await slot.load()
@@ -107,7 +107,7 @@ async def unmap_and_keep_the_reference(k, mapping, index, page):
 
 async def remap_the_old_page(mapping, index, old, _new):
     async with mapping.i_mmap_mutex:
-        for mm, address in places(await mapping.i_mmap.load(), index):
+        for mm, _, address in places(await mapping.i_mmap.load(), index):
             async with mm.page_table_lock:
                 pte = await mm.pte(address).load()
                 if pte is not None and pte.migrating:

@@ -1,0 +1,95 @@
+"""A completed I/O is lost to a buffer that is still mapped; one that was unmapped, or dropped, has nothing to lose."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmsim.check import Test, check
+from mmsim.check.properties import LOST
+from mmsim.kernel.releases import V3_17
+from mmsim.scenario import Scenario
+from mmsim.strategies import BY_NAME
+from mmsim.syscalls import (
+    MADV_DONTNEED,
+    MAP_FIXED,
+    MAP_PRIVATE,
+    MAP_SHARED,
+    MFD_ALLOW_SEALING,
+    PAGE_SIZE,
+    PROT_READ,
+    PROT_WRITE,
+    Device,
+    fill,
+)
+from mmsim.verdict import Holds
+
+SLOW = Device("slow")
+RW = PROT_READ | PROT_WRITE
+
+
+def reading_into(flags):
+    async def setup(sys):
+        fd = await sys.memfd_create("frame", MFD_ALLOW_SEALING)
+        await sys.pwrite(fd, fill(b"orig"))
+        buffer = await sys.mmap(fd, RW, flags)
+        await sys.store(buffer, b"mine")
+        await sys.submit_direct_read(SLOW, buffer, fill(b"late"))
+        return fd, buffer
+
+    return setup
+
+
+def broken(flags, *threads, children=()):
+    scene = Scenario(setup=reading_into(flags), threads=threads, children=children, devices=(SLOW,))
+    found = check(Test("scene", scene, BY_NAME["wait_for_pins"], V3_17))
+    return None if isinstance(found, Holds) else found.violation.property
+
+
+async def kid(_sys, _shared):
+    return
+
+
+async def forks_and_stores(sys, shared):
+    await sys.fork(kid)
+    await sys.store(shared[1], b"new!")
+
+
+async def only_loads(sys, shared):
+    await sys.load(shared[1])
+
+
+async def drops(sys, shared):
+    await sys.madvise(shared[1], PAGE_SIZE, MADV_DONTNEED)
+    await sys.load(shared[1])
+
+
+async def maps_again(sys, shared):
+    await sys.munmap(shared[1])
+    assert await sys.mmap(shared[0], RW, MAP_PRIVATE) == shared[1]
+    await sys.load(shared[1])
+
+
+def maps_over(flags):
+    async def remapper(sys, shared):
+        await sys.mmap(shared[0], RW, flags | MAP_FIXED, address=shared[1])
+        await sys.store(shared[1], b"new!")
+
+    return remapper
+
+
+GIVES_UP = [drops, maps_again, maps_over(MAP_PRIVATE), maps_over(MAP_SHARED)]
+
+
+def test_a_private_buffer_that_is_copied_away_from_the_device_loses_its_data():
+    assert broken(MAP_PRIVATE, forks_and_stores, children=(kid,)) == LOST
+    assert broken(MAP_PRIVATE, only_loads) is None
+
+
+@pytest.mark.parametrize("thread", [drops, maps_again, maps_over(MAP_SHARED)], ids=["drops", "maps again", "shared"])
+def test_who_gives_a_private_buffer_up_loses_nothing(thread):
+    assert broken(MAP_PRIVATE, thread) is None
+
+
+@pytest.mark.parametrize("thread", GIVES_UP, ids=["drops", "maps again", "private", "shared"])
+def test_who_gives_a_shared_buffer_up_loses_nothing(thread):
+    assert broken(MAP_SHARED, thread) is None

@@ -321,7 +321,12 @@ def tasks_of(
     if wanted:
         tests = [(text, on) for text in wanted for on in _releases_of(tests, text) or [None]]
     if release is not None:
-        tests = list(dict.fromkeys((strategy, release) for strategy, _ in tests))
+        judged = found.scenario
+        tests = [
+            (strategy, release)
+            for strategy in dict.fromkeys(strategy for strategy, _ in tests)
+            if wanted or not judged.history or judged.expected(strategy, release, known) is not None
+        ]
     keys = keys or Keys(options)
     return [Task(scenario, strategy, on, options, *keys.of(found, strategy, on)) for strategy, on in tests]
 

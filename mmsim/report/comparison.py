@@ -277,7 +277,7 @@ def marks(told: Comparison, results: Sequence[Mapping[str, Any]], width: int, *,
         # One digit above the other: the numbers take no more room than the marks.
         lines = [
             f"{' ' * longest}{''.join(f'{number[digit]:>{COLUMN}}' for number in numbers)}".rstrip() for digit in (0, 1)
-        ]
+        ][not numbers[-1][0].strip() :]
         for name, *cells in rows:
             lines.append(f"{name:<{longest}}{''.join(cell_text(cell, colour=colour) for cell in cells)}".rstrip())
         blocks.append("\n".join(lines))

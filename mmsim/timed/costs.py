@@ -32,6 +32,7 @@ from mmsim.cells import Cell, SpinLock
 from mmsim.errors import UserError
 from mmsim.kernel.page_alloc import poisoned
 from mmsim.steps import Access, Context, Step
+from mmsim.syscalls import PAGE_SIZE
 from mmsim.timed.layout import Layout
 
 PLAIN: Final = frozenset({"load", "store", "update", "fetch_update", "wait_until", "spin_until", "wait_until_timeout"})
@@ -166,6 +167,9 @@ class CacheCost:
         self.interrupt_ns = figures.interrupt
         self.traffic: dict[str, Traffic] = {}
         self.flushes: Counter[int] = Counter()
+        """TLB shootdowns by the CPU that asked for them."""
+        self.pages_copied = 0
+        """Whole pages that a CPU filled with data; a page that is cleared is none."""
         self._layout = layout
         self._lines: dict[Cell[Any], _Line] = {}
         self._by_place: dict[tuple[str, int], _Line] = {}
@@ -247,6 +251,7 @@ class CacheCost:
         line.sharers, line.alone = 1 << cpu, cpu
         size = next((len(operand) for operand in operands if isinstance(operand, bytes)), 0)
         lines = -(-size // figures.line_bytes)
+        self.pages_copied += size == PAGE_SIZE and step.word == "update"
         return figures.step + figures.store + size * figures.copy_byte + (0 if at_hand else lines * figures.copy_line)
 
     def _tlb(self, line: _Line, step: Step[Any], cpu: int, now_ns: float) -> float:

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import attrs
 
 from mmsim.cells import Cell, Handle, World
 from mmsim.kernel.releases import Release
+from mmsim.kernel.strategy import Strategy
 from mmsim.kernel.types import AddressSpace, File, Inode, Mm, Page, SuperBlock
 from mmsim.versions import version
 
@@ -263,6 +264,30 @@ class Layout:
 
     def _mapping_at(self) -> int:
         return self.structs["inode"].members["i_data"].offset
+
+
+def layout_of(world: World, release: Release, strategy: Strategy, figures: Shape) -> Layout:
+    """The layout of a machine of that shape, with what the design adds to struct page."""
+    budget = strategy.budget
+    extra = budget.struct_page_bytes_64 if figures.word == WORD_64 else budget.struct_page_bytes_32
+    return Layout(world, release, word=figures.word, line_bytes=figures.line_bytes, page_extra=extra)
+
+
+WORD_64: Final = 8
+
+
+class Shape(Protocol):
+    """What a layout must know of a machine; `mmsim.timed.costs.Figures` is one."""
+
+    @property
+    def word(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def line_bytes(self) -> int:
+        """Bytes."""
+        ...
 
 
 MODELLED: Final = frozenset(

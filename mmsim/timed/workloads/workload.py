@@ -15,7 +15,7 @@ from mmsim.scenario import Process, Scenario, ThreadFunction
 from mmsim.syscalls import Device
 from mmsim.timed.costs import CacheCost, Figures, Traffic
 from mmsim.timed.delays import Delay, LogNormal
-from mmsim.timed.layout import Layout
+from mmsim.timed.layout import layout_of
 from mmsim.timed.result import Ended, LockUse
 from mmsim.timed.run import simulate
 from mmsim.timed.statistics import Latency, latency
@@ -129,11 +129,7 @@ def measure(
     probe = Probe(None, until_ns / LOOKS, 0 if workload.ends else WARM_UP * until_ns, figures.syscall)
     machine = boot(metered(workload.scenario(load), probe), strategy, release)
     probe.world = machine.world
-    extra = strategy.budget.struct_page_bytes_64 if figures.word == 8 else strategy.budget.struct_page_bytes_32  # noqa: PLR2004
-    layout = Layout(
-        machine.world, release, word=figures.word, line_bytes=figures.line_bytes, page_extra=extra
-    )
-    cost = CacheCost(figures, layout)
+    cost = CacheCost(figures, layout_of(machine.world, release, strategy, figures))
     devices = {thread.name for thread in machine.threads if thread.silent}
     chosen = workload.delay if delay is None else delay
     result = simulate(

@@ -63,7 +63,9 @@ def counts(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         word = part.strip()
         if not word.isdecimal() or not 1 <= int(word) <= MOST_CPUS:
-            msg = f"--cpus {text!r}: {word!r} is no number of CPUs; write one from 1 to {MOST_CPUS}, or several as 1,2,4"
+            msg = (
+                f"--cpus {text!r}: {word!r} is no number of CPUs; write one from 1 to {MOST_CPUS}, or several as 1,2,4"
+            )
             raise UserError(msg)
         found.append(int(word))
     return tuple(dict.fromkeys(found))

@@ -1,4 +1,4 @@
-"""simulate: a scenario once on a simulated clock, with its timeline; or a workload again and again, with what it costs."""
+"""simulate: a scenario once on a simulated clock, with its timeline; or a workload, again and again, with its costs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,23 @@ import click
 from click.core import ParameterSource
 
 from mmsim import batch
-from mmsim.cli.base import ALL_STEPS, RELEASE, SEED, STRATEGY, TRACEBACK, UNDECIDED, as_json, form, main, processors, say
+from mmsim.cli.base import (
+    ALL_STEPS,
+    RELEASE,
+    SEED,
+    STRATEGY,
+    TRACEBACK,
+    UNDECIDED,
+    as_json,
+    form,
+    main,
+    processors,
+    say,
+)
 from mmsim.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
     from mmsim.timed.workloads import Measurement
@@ -28,7 +41,7 @@ OF_A_WORKLOAD: Final = (
 WORKLOAD_RELEASE: Final = "v6.18"
 
 
-def at_least_one(flag: str, text: str, default: int | None) -> Any:
+def at_least_one(flag: str, text: str, default: int | None) -> Callable[[Any], Any]:
     """An option that takes a count."""
     return click.option(flag, type=click.IntRange(min=1), default=default, show_default=default is not None, help=text)
 
@@ -60,7 +73,7 @@ def at_least_one(flag: str, text: str, default: int | None) -> Any:
 @form("json", "csv")
 @TRACEBACK
 @click.pass_context
-def simulate(ctx: click.Context, *, name: str, form: str, **options: Any) -> int:
+def simulate(ctx: click.Context, /, *, name: str, form: str, **options: Any) -> int:
     """Run a scenario once on a simulated clock and print its timeline, or measure what a workload costs."""
     from mmsim.timed.workloads import WORKLOADS
 
@@ -173,7 +186,7 @@ def _measured(name: str, points: Any, dask: str | None, jobs: int | None) -> tup
     with contextlib.ExitStack() as stack:
         executor = _executor(dask, min(jobs or processors(), len(points)))
         if executor is not None:
-            stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+            stack.callback(executor.shutdown)
         stack.callback(click.echo, "\r\x1b[K" if sys.stderr.isatty() else "", err=True, nl=False)
         with contextlib.suppress(KeyboardInterrupt):
             for point, one in sweep.carry_out(points, executor, lambda *told: _show(name, *told)):

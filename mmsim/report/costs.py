@@ -20,7 +20,14 @@ from mmsim.timed.workloads import Measurement
 
 Key = tuple[str, int]
 
-SHOWN: Final = ("throughput 1/s", "refused /op", "held pages max", "line moves /op", "lock wait ns/op", "TLB shootdowns /op")
+SHOWN: Final = (
+    "throughput 1/s",
+    "refused /op",
+    "held pages max",
+    "line moves /op",
+    "lock wait ns/op",
+    "TLB shootdowns /op",
+)
 """The figures of the table, with the percentiles of the latencies; JSON and CSV have them all."""
 
 
@@ -52,7 +59,9 @@ def ratios(repeats: Sequence[Measurement], base: Sequence[Measurement]) -> dict[
     for name in pairs[0][0]:
         if all(name in mine and name in other for mine, other in pairs):
             try:
-                found[name] = ratio_interval([mine[name] for mine, _ in pairs], [other[name] for _, other in pairs], name)
+                found[name] = ratio_interval(
+                    [mine[name] for mine, _ in pairs], [other[name] for _, other in pairs], name
+                )
             except UserError:
                 continue  # a table has a dash there
     return found
@@ -134,7 +143,9 @@ def _against(groups: Mapping[Key, Sequence[Measurement]], baseline: str, names: 
             rows.append((strategy, str(cpus), *(span(found.get(name)) for name in names)))
     if len(rows) == 1:
         return f"nothing to compare with {baseline}"
-    return f"ratio to {baseline}, with its interval of 95 % (paired by seed, t over logarithms):\n" + plain(_turned(rows))
+    return f"ratio to {baseline}, with its interval of 95 % (paired by seed, t over logarithms):\n" + plain(
+        _turned(rows)
+    )
 
 
 HOTTEST: Final = 3
@@ -181,6 +192,10 @@ def as_csv(measurements: Sequence[Measurement]) -> str:
     for one in measurements:
         figures = one.figures()
         writer.writerow(
-            [*(getattr(one, name) for name in PLAIN), one.ended.name.lower(), *(figures.get(name, "") for name in names)]
+            [
+                *(getattr(one, name) for name in PLAIN),
+                one.ended.name.lower(),
+                *(figures.get(name, "") for name in names),
+            ]
         )
     return out.getvalue().rstrip("\n")

@@ -183,7 +183,7 @@ class CacheCost:
         """The duration of the step, and the lines' new state."""
         cell = step.cell
         if cell is None:
-            return float(step.operands[0]) if step.word == WORK else self.figures.step
+            return step.operands[0] if step.word == WORK else self.figures.step  # type: ignore[return-value]
         line = self._lines.get(cell)
         if line is None:
             line = self._line(cell)

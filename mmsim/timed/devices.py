@@ -32,7 +32,8 @@ PRESETS: Final = {
     ),
     "null_blk": Preset(Fixed(10_000), "Documentation/block/null_blk.rst: completion_nsec is 10,000 unless set"),
     "loop": Preset(
-        LogNormal(15_000, 0.5), "estimate: two thread switches of 2.6 µs, and a copy out of the page cache, queued twice"
+        LogNormal(15_000, 0.5),
+        "estimate: two thread switches of 2.6 µs and a copy out of the page cache, each queued",
     ),
     "fuse": Preset(LogNormal(25_000, 0.5), "measured: a direct read of 4 KiB from a FUSE server in Python, 25 µs"),
     "fuse-hostile": Preset(

@@ -47,8 +47,8 @@ class _Tick(Event):
     def __init__(self, env: simpy.Environment) -> None:
         super().__init__(env)
         self._ok, self._value, self.callbacks = True, None, []
-        self.owner: simpy.Process | None = None
-        self.go_on: Callable[[None], Event] | None = None
+        self.owner: simpy.Process
+        self.go_on: Callable[[None], Event]
 
 
 class TimedRun(Environment):
@@ -67,16 +67,17 @@ class TimedRun(Environment):
         try:
             while queue[0][0] < horizon and not self.over:
                 event = queue[0][3]
-                if event.__class__ is not _Tick:
+                if not isinstance(event, _Tick):
                     self.step()
                     continue
                 self._now = heappop(queue)[0]
                 try:
-                    following = event.go_on(None)  # type: ignore[attr-defined]
+                    following = event.go_on(None)
                 except StopIteration:
                     continue
                 if following is not event:
-                    following.callbacks.append(event.owner._resume)  # type: ignore[attr-defined]  # noqa: SLF001
+                    assert following.callbacks is not None
+                    following.callbacks.append(event.owner._resume)  # noqa: SLF001 - what SimPy's own loop would do
         except KeyboardInterrupt:
             return False
         finally:

@@ -89,9 +89,7 @@ class Environment(simpy.Environment):
         self.horizon_ns = math.inf if until_ns is None else until_ns
         self.recorder = recorder
         self.values: dict[Cell[Any], Any] = dict(machine.initial)
-        self.cpus = Cpus(
-            cpus, _wake, lambda: self.now, getattr(cost, "switch_ns", 0), getattr(cost, "interrupt_ns", 0)
-        )
+        self.cpus = Cpus(cpus, _wake, lambda: self.now, getattr(cost, "switch_ns", 0), getattr(cost, "interrupt_ns", 0))
         self.waiters = Waiters()
         self.locks = Locks()
         self.runners = [
@@ -239,7 +237,6 @@ class Environment(simpy.Environment):
         while True:
             yield self.timeout(observer.every_ns)
             observer.look(self._now, State(self.values))
-
 
     def violated(self, name: str, detail: str) -> None:
         """Something was broken: the run is over."""

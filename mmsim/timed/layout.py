@@ -177,7 +177,9 @@ class Place(NamedTuple):
 class Layout:
     """Places cells on lines for one machine, one release and one design."""
 
-    def __init__(self, world: World, release: Release, *, word: int = 8, line_bytes: int = 64, page_extra: int = 0):
+    def __init__(
+        self, world: World, release: Release, *, word: int = 8, line_bytes: int = 64, page_extra: int = 0
+    ) -> None:
         self.line_bytes = line_bytes
         self.word = word
         self._world = world
@@ -185,15 +187,16 @@ class Layout:
         self.table = max(known, key=version) if known else min(TABLES, key=version)
         texts = TABLES[self.table]
         mapping = struct(texts["mapping"], word)
-        # struct page is aligned to two words for the sake of cmpxchg_double(), as slub wants it.
-        self.page_bytes = _up(_up(struct(texts["page"], word).size, 2 * word) + page_extra, word)
+        # struct page is aligned to two words for the sake of cmpxchg_double(), as slub wants it: that of v3.17 has a
+        # word to spare.
+        self.page_bytes = _up(struct(texts["page"], word).size + page_extra, 2 * word)
         self.structs = {
             name: struct(text.replace("{mapping}", f"{mapping.size // word}w"), word) for name, text in texts.items()
         }
         header = struct(" ".join(f"m{i}:{unit}" for i, unit in enumerate(XA_NODE_HEADER[self.table].split())), word)
         self._slots_at = header.size
         self._pages: dict[Handle, int] = {}
-        self._added: dict[type, dict[str, int]] = {}
+        self._added: dict[type[Handle], dict[str, int]] = {}
 
     def place(self, cell: Cell[Any]) -> Place:
         """The line that a cell lies on."""
@@ -239,14 +242,10 @@ class Layout:
         node, slot = divmod(number, 64)
         return Place(f"{whose}.i_pages[{node}]", (self._slots_at + slot * self.word) // self.line_bytes, "xa_node")
 
-    def _added_at(self, kind: type, field: str) -> int:
+    def _added_at(self, kind: type[Handle], field: str) -> int:
         """Where a design's own field lies: behind the struct's members, four bytes each (debts and lists a word)."""
         fields = self._added.setdefault(kind, {})
-        if kind is Page:
-            end = struct(TABLES[self.table]["page"], self.word).size
-        else:
-            end = self.structs[STRUCTS[kind]].size
-        return end + fields.setdefault(field, 4 * len(fields))
+        return self.structs[STRUCTS[kind]].size + fields.setdefault(field, 4 * len(fields))
 
     def _kind(self, name: str, number: int) -> str:
         """`inode+448 (i_pages, i_mmap_writable)`: a line of a struct, with the cells that the model has on it."""
@@ -291,7 +290,8 @@ class Shape(Protocol):
 
 
 MODELLED: Final = frozenset(
-    "seals i_flags i_mode i_mutex i_size i_pages i_mmap_writable i_mmap i_mmap_mutex _writecount mmap mmap_lock "
-    "page_table_lock write_protect_seq f_count f_pos f_pos_lock s_readonly s_readonly_remount s_inodes".split()
-)
+    {"seals", "i_flags", "i_mode", "i_mutex", "i_size", "i_pages", "i_mmap_writable", "i_mmap", "i_mmap_mutex",
+     "_writecount", "mmap", "mmap_lock", "page_table_lock", "write_protect_seq", "f_count", "f_pos", "f_pos_lock",
+     "s_readonly", "s_readonly_remount", "s_inodes"}
+)  # fmt: skip
 """The members that the model has cells for."""

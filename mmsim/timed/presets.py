@@ -39,7 +39,7 @@ _XEON_NS: Final = 1 / 2.13
 
 SERVER: Final = Figures(
     name="server",
-    source="David, Guerraoui, Trigonakis, SOSP 2013, table 2: Xeon E7-8867L at 2.13 GHz, two of its sockets, one hop apart",
+    source="David, Guerraoui and Trigonakis, SOSP 2013, table 2: Xeon E7-8867L, 2.13 GHz, two sockets one hop apart",
     line_bytes=64,
     word=8,
     cpus_per_socket=10,  # the paper's machine
@@ -63,7 +63,7 @@ SERVER: Final = Figures(
 
 BOARD: Final = Figures(
     name="board",
-    source="estimates for a board with four Cortex-A7 at 900 MHz (Arm's manuals for the caches' shape); nothing measured",
+    source="estimates for a board with four Cortex-A7 at 900 MHz; only the caches' shape is from Arm's manual",
     line_bytes=64,  # Arm Cortex-A7 MPCore manual: 64-byte lines in the data cache
     word=4,  # ARMv7
     cpus_per_socket=4,  # one cluster

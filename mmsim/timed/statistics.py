@@ -1,8 +1,8 @@
 """Percentiles, and intervals with their confidence: what can be said from so few runs.
 
     of one figure       the mean, and Student's t over the repeats
-    of a ratio          both sides run under the same seeds, so each seed gives one ratio; the geometric mean of those, and
-                        Student's t over their logarithms (the delta method on the log scale, paired)
+    of a ratio          both sides run under the same seeds, so each seed gives one ratio; the geometric mean of
+                        those, and Student's t over their logarithms (the delta method on the log scale, paired)
 
 Both take repeats as independent and near enough to normal; percentiles of a heavy tail are not, so their intervals
 want more repeats than five.
@@ -83,6 +83,5 @@ class Latency:
 def latency(durations: Sequence[float]) -> Latency:
     """The percentiles, by nearest rank: each is a duration that did occur."""
     ordered = sorted(durations)
-    return Latency(
-        len(ordered), *(ordered[math.ceil(len(ordered) * share) - 1] for share in (0.5, 0.99, 0.999)), ordered[-1]
-    )
+    p50, p99, p999 = (ordered[math.ceil(len(ordered) * share) - 1] for share in (0.5, 0.99, 0.999))
+    return Latency(len(ordered), p50, p99, p999, ordered[-1])

@@ -9,8 +9,8 @@ from mmsim.cells import SpinLock, World
 from mmsim.errors import UserError
 from mmsim.kernel.page_alloc import poisoned
 from mmsim.kernel.releases import release_named
-from mmsim.kernel.types import Mm, Page, TlbEntry, patched
 from mmsim.kernel.tlb import between_instructions, forget
+from mmsim.kernel.types import Mm, Page, TlbEntry, patched
 from mmsim.steps import Access, Context, Step
 from mmsim.threads import Thread
 from mmsim.timed import costfile, simulate

@@ -94,5 +94,5 @@ def test_mistakes(text, said):
 def test_a_line_of_a_trace_that_is_no_delay(tmp_path):
     path = tmp_path / "delays"
     path.write_text("80us\nfast\n")
-    with pytest.raises(UserError, match="line 2 of the trace .* is 'fast'"):
+    with pytest.raises(UserError, match=r"line 2 of the trace .* is 'fast'"):
         delay_named(f"trace:{path}")

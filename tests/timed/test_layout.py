@@ -81,9 +81,14 @@ def test_a_design_that_grows_struct_page_makes_pages_share_lines():
     world, laid = layout(page_extra=8)
     first, second = (world.handle(Page, f"main.page[{n}]") for n in range(2))
     pins = first.cell("write_pins", 0)
-    assert laid.page_bytes == 72
+    assert laid.page_bytes == 80  # 72, and struct page is aligned to two words
     assert laid.place(pins) != laid.place(first.refcount)  # behind the 64 bytes that were there
     assert laid.place(pins) == laid.place(second.flags)
+
+
+def test_the_struct_page_of_v3_17_has_a_word_to_spare():
+    assert layout("v3.17", page_extra=8)[1].page_bytes == 64
+    assert layout("v3.17", page_extra=16)[1].page_bytes == 80
 
 
 def test_what_a_design_adds_to_an_address_space_lies_behind_it():

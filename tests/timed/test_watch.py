@@ -12,9 +12,7 @@ from mmsim.timed import Ended, Fixed, simulate
 def run(strategy, seed):
     test = batch.load("dio_completes_after_seal", strategy, None)
     booted = machine.boot(test.scenario, test.strategy, test.release)
-    return simulate(
-        booted, seed=seed, stagger_ns=2000, delays={"slow": Fixed(100_000)}, watch=AlwaysOn(booted.world)
-    )
+    return simulate(booted, seed=seed, stagger_ns=2000, delays={"slow": Fixed(100_000)}, watch=AlwaysOn(booted.world))
 
 
 def test_the_race_is_noticed_the_moment_it_is_lost():

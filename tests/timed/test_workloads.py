@@ -62,7 +62,10 @@ def test_a_design_that_counts_in_the_address_space_pays_on_one_file_and_not_on_p
 
     assert slower("gup_private_files") < 1.1
     assert slower("gup_one_file") > 3
-    assert run("gup_one_file", load=Load(4, 4)).latencies["gup+unpin"].p50 == run("gup_private_files").latencies["gup+unpin"].p50
+    assert (
+        run("gup_one_file", load=Load(4, 4)).latencies["gup+unpin"].p50
+        == run("gup_private_files").latencies["gup+unpin"].p50
+    )
 
 
 def test_a_page_that_all_pin_is_hot_under_every_design():
@@ -100,7 +103,9 @@ def test_a_seal_that_waits_is_measured():
 
 
 def test_thirty_two_bits_and_two_sockets():
-    assert run("gup_one_page", cost="board", load=Load(4, 4)).throughput < run("gup_one_page", load=Load(4, 4)).throughput
+    assert (
+        run("gup_one_page", cost="board", load=Load(4, 4)).throughput < run("gup_one_page", load=Load(4, 4)).throughput
+    )
     near, far = (run("gup_one_page", cost="server", load=Load(cpus, cpus), seconds=1e-4) for cpus in (10, 20))
     assert far.throughput < near.throughput  # the line crosses to the other socket and back
 

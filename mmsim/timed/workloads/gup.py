@@ -34,9 +34,7 @@ async def hammer(sys: Metered, address: int) -> None:
 async def one_file(sys: Metered, shared: tuple[int, int]) -> None:
     """Each process maps its own page of the one file."""
     fd, pages = shared
-    await hammer(
-        sys, await sys.mmap(fd, PROT_READ | PROT_WRITE, MAP_SHARED, PAGE_SIZE, sys.index % pages * PAGE_SIZE)
-    )
+    await hammer(sys, await sys.mmap(fd, PROT_READ | PROT_WRITE, MAP_SHARED, PAGE_SIZE, sys.index % pages * PAGE_SIZE))
 
 
 async def private_file(sys: Metered, _shared: None) -> None:
@@ -89,7 +87,11 @@ gup_one_file = Workload(
     seconds=0.0002,
 )
 gup_one_page = Workload(
-    "gup_one_page", "get_user_pages_fast() by every process, on the same page", "gup+unpin", TOLD, on_one_page,
+    "gup_one_page",
+    "get_user_pages_fast() by every process, on the same page",
+    "gup+unpin",
+    TOLD,
+    on_one_page,
     seconds=0.0002,
 )
 gup_private_files = Workload(

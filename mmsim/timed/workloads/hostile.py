@@ -1,7 +1,8 @@
 """A client that pins pages and never lets them go, by a read from a device that it keeps from answering.
 
-The victim was given the file and wants it sealed; it tries again and again, 10 ms after each refusal.  `pages` is how many the file has, all but
-the client's one at rest.  A memfd of the victim's own is sealed in between, to show what is not to suffer.
+The victim was given the file and wants it sealed; it tries again and again, 10 ms after each refusal.  `pages` is how
+many the file has, all but the client's one at rest.  A memfd of the victim's own is sealed in between, to show what is
+not to suffer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from mmsim.syscalls import (
 from mmsim.timed.delays import Never
 from mmsim.timed.workloads.probe import Metered
 from mmsim.timed.workloads.workload import DISK, Load, Workload
-
 
 PAUSE_NS = 10_000_000
 

@@ -19,9 +19,7 @@ BLOCK = b"b" * PAGE_SIZE
 async def server(sys: Metered, shared: tuple[int, int]) -> None:
     """Submit, wait for the oldest, submit again."""
     fd, depth = shared
-    base = await sys.mmap(
-        fd, PROT_READ | PROT_WRITE, MAP_SHARED, depth * PAGE_SIZE, sys.index * depth * PAGE_SIZE
-    )
+    base = await sys.mmap(fd, PROT_READ | PROT_WRITE, MAP_SHARED, depth * PAGE_SIZE, sys.index * depth * PAGE_SIZE)
     under_way: deque[tuple[float, Any]] = deque()
     number = 0
     while True:

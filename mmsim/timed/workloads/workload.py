@@ -14,7 +14,8 @@ from mmsim.machine import boot
 from mmsim.scenario import Process, Scenario, ThreadFunction
 from mmsim.syscalls import Device
 from mmsim.timed.costs import CacheCost, Figures, Traffic
-from mmsim.timed.delays import Delay, LogNormal
+from mmsim.timed.delays import Delay
+from mmsim.timed.devices import PRESETS
 from mmsim.timed.layout import layout_of
 from mmsim.timed.result import Ended, LockUse
 from mmsim.timed.run import simulate
@@ -22,6 +23,7 @@ from mmsim.timed.statistics import Latency, latency
 from mmsim.timed.workloads.probe import Metered, Probe
 
 DISK: Final = Device("disk")
+NVME: Final = PRESETS["nvme"].delay
 LOOKS: Final = 50
 """How often a run is looked at."""
 WARM_UP: Final = 0.1
@@ -51,7 +53,7 @@ class Workload:
     scenario: Callable[[Load], Scenario]
     seconds: float = 0.02
     """For how long it runs where nobody says: some hundred thousand steps."""
-    delay: Delay = LogNormal(77_000, 0.25)
+    delay: Delay = NVME
     """What a request takes where nobody says: an NVMe disk's read."""
     ends: bool = False
     """Whether it comes to an end by itself; then nothing is warm-up."""
@@ -184,7 +186,9 @@ def _check(load: Load, seconds: float) -> None:
     for name in ("cpus", "processes", "pages", "depth"):
         value = getattr(load, name)
         if type(value) is not int or value < 1:
-            msg = f"a workload needs at least one of its {name}, and a whole number of them, but {value!r} are asked for"
+            msg = (
+                f"a workload needs at least one of its {name}, and a whole number of them, but {value!r} are asked for"
+            )
             raise UserError(msg)
 
 

@@ -6,9 +6,10 @@ what the line at hand must do to serve the step:
     hit              this CPU has the line: shared for a load, for itself alone for a store or an atomic
     shared fill      a load of a line that others have
     transfer         a store or an atomic on a line that others have: they lose it
-    memory           nobody has it
+    memory           a device has written it
 
-The first three are cheaper within a socket than across.  A line is handed over to one CPU at a time: whoever asks
+Fills and transfers are cheaper within a socket than across.  A line that nobody has touched yet is at hand to the first
+who does: what setup made is warm, and allocators give a CPU what it freed last.  A line is handed over to one CPU at a time: whoever asks
 while it travels waits for his turn, and the CPU that had it goes on using it for the first half of the way.  So an
 atomic on a hot line takes as long as there are CPUs that want it.
 
@@ -143,11 +144,13 @@ class Traffic:
 class _Line:
     """The state of one line, as it will be once everybody who has asked for it so far has got it."""
 
-    __slots__ = ("alone", "arrives_ns", "kind", "sharers", "traffic", "until")
+    __slots__ = ("alone", "arrives_ns", "in_memory", "kind", "sharers", "traffic", "until")
 
     def __init__(self, kind: str, traffic: Traffic) -> None:
         self.kind = kind
         self.traffic = traffic
+        self.in_memory = False
+        """Whether a device has written it since, so that no CPU has it."""
         self.sharers = 0
         """One bit for each CPU that has it."""
         self.alone = NOBODY
@@ -214,8 +217,7 @@ class CacheCost:
         queued = max(0, line.arrives_ns - now_ns)
         traffic.queued_ns += queued
         if not line.sharers:
-            traffic.memory += 1
-            takes = figures.memory
+            takes = 0.0
         elif alone:
             # One who shares the line only has to be told that the others have let go of it; that takes as long.
             traffic.transfers += 1
@@ -238,13 +240,14 @@ class CacheCost:
         """A page's memory, which is many lines that go the same way."""
         figures, operands = self.figures, step.operands
         if context is Context.HARDIRQ:
-            line.sharers, line.alone = 0, NOBODY
+            line.sharers, line.alone, line.in_memory = 0, NOBODY, True
             return 0
         if operands and operands[0] is poisoned:
             return 0  # the model's own, as page_poisoning=on would
-        at_hand = line.sharers >> cpu & 1
+        at_hand = line.sharers >> cpu & 1 or not (line.sharers or line.in_memory)
         line.traffic.hits += at_hand
-        line.traffic.memory += 1 - at_hand
+        line.traffic.memory += not at_hand
+        line.in_memory = False
         if step.access is Access.READ:
             line.sharers |= 1 << cpu
             return figures.step + figures.load + (0 if at_hand else figures.memory)

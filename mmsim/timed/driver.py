@@ -116,6 +116,7 @@ class TimedRun(Environment):
         send, flat, record, locks = me.coroutine.send, self._flat, self.recorder, self.locks
         cost, context, tick, count, watch = self._cost, me.thread.context, me.tick, self._eid, self.watch
         result: Any = None
+        forever = math.inf
         while True:
             try:
                 step = send(result)
@@ -138,9 +139,11 @@ class TimedRun(Environment):
                 if flat is not None:
                     due = now + flat
                 else:
-                    due = now + cost(step, me.cpu, now, context) + me.owes_ns
-                    me.owes_ns = 0
-                    if not now <= due < math.inf:
+                    due = now + cost(step, me.cpu, now, context)
+                    if me.owes_ns:
+                        due += me.owes_ns
+                        me.owes_ns = 0
+                    if not now <= due < forever:
                         raise UserError(no_duration(step, due - now))
                 if queue[0][0] > due:
                     self._now = due

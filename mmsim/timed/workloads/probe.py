@@ -24,8 +24,8 @@ class Probe:
         self.syscall_ns = syscall_ns
         self.now: Callable[[], float] = float
         self.durations: dict[str, list[float]] = {}
-        self.done: Counter[str] = Counter()
-        """Operations by name, those of the warm-up among them."""
+        self.early: Counter[str] = Counter()
+        """Operations by name that began in the warm-up."""
         self.refused: Counter[str] = Counter()
         """Those that answered with an errno."""
         self.held: list[tuple[float, int]] = []
@@ -50,11 +50,19 @@ class Probe:
 
     def record(self, name: str, begin_ns: float, result: object) -> None:
         """An operation that began then is over."""
-        self.done[name] += 1
-        if isinstance(result, int) and result < 0:
+        if result.__class__ is int and result < 0:  # type: ignore[operator]
             self.refused[name] += 1
-        if begin_ns >= self.warm_up_ns:
-            self.durations.setdefault(name, []).append(self.now() - begin_ns)
+        if begin_ns < self.warm_up_ns:
+            self.early[name] += 1
+            return
+        durations = self.durations.get(name)
+        if durations is None:
+            durations = self.durations[name] = []
+        durations.append(self.now() - begin_ns)
+
+    def done(self, name: str) -> int:
+        """How many operations of that name are over, those of the warm-up among them."""
+        return self.early[name] + len(self.durations.get(name, ()))
 
 
 def work(duration_ns: float) -> Step[None]:

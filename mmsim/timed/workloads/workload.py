@@ -145,7 +145,7 @@ def measure(
         watch=None if watch is None else watch(machine.world),
         observer=probe,
     )
-    operations = probe.done[workload.operation]
+    operations = probe.done(workload.operation)
     if not operations and result.ended is not Ended.VIOLATION and result.ended is not Ended.INTERRUPTED:
         msg = (
             f"{workload.name} under {strategy.name} did not get through one {workload.operation} within "
@@ -168,7 +168,7 @@ def measure(
         operations=operations,
         throughput=counted / lasted_ns * 1e9 if lasted_ns > 0 else 0.0,
         latencies={name: latency(probe.durations[name]) for name in workload.latencies if name in probe.durations},
-        refused={name: probe.refused[name] for name in workload.latencies if name in probe.done},
+        refused={name: probe.refused[name] for name in workload.latencies if probe.done(name)},
         held=tuple(probe.held),
         lines={kind: traffic for kind, traffic in cost.traffic.items() if traffic.moved or traffic.queued_ns},
         locks=result.locks,

@@ -73,10 +73,14 @@ class Handle(Named):
     def __init__(self, world: World, name: str) -> None:
         super().__init__(name)
         self.world = world
+        self._cells: dict[str, Cell[Any]] = {}
 
     def cell(self, field: str, initial: T) -> Cell[T]:
         """This object's field of that name."""
-        return self.world.cell(f"{self.name}.{field}", initial)
+        known = self._cells.get(field)
+        if known is None:
+            known = self._cells[field] = self.world.cell(f"{self.name}.{field}", initial)
+        return known
 
     def holds(self, view: Any) -> Iterable[Any]:  # noqa: ARG002 - for those that do hold something
         """What this one has references to in the state `view` (`view[cell]`), an object or its pin once for each."""

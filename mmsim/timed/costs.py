@@ -128,7 +128,6 @@ class Figures:
 class Traffic:
     """How the lines of one kind were used."""
 
-    hits: int = 0
     fills: int = 0
     transfers: int = 0
     memory: int = 0
@@ -144,10 +143,11 @@ class Traffic:
 class _Line:
     """The state of one line, as it will be once everybody who has asked for it so far has got it."""
 
-    __slots__ = ("alone", "arrives_ns", "in_memory", "kind", "sharers", "traffic", "until")
+    __slots__ = ("alone", "arrives_ns", "in_memory", "kind", "sharers", "special", "traffic", "until")
 
     def __init__(self, kind: str, traffic: Traffic) -> None:
         self.kind = kind
+        self.special = kind in ("memory", "TLB")
         self.traffic = traffic
         self.in_memory = False
         """Whether a device has written it since, so that no CPU has it."""
@@ -190,22 +190,19 @@ class CacheCost:
         line = self._lines.get(cell)
         if line is None:
             line = self._line(cell)
-        if line.kind == "memory":
-            return self._copy(line, step, cpu, context)
-        if line.kind == "TLB":
+        if line.special:
+            if line.kind == "memory":
+                return self._copy(line, step, cpu, context)
             return self._tlb(line, step, cpu, now_ns)
         if step.access is Access.READ:
-            hit = self._hit_load
             if line.sharers >> cpu & 1 or line.until.get(cpu, 0) > now_ns:
-                line.traffic.hits += 1
-                return hit
-            return hit + self._fetch(line, cpu, now_ns, alone=False)
+                return self._hit_load
+            return self._hit_load + self._fetch(line, cpu, now_ns, alone=False)
         if step.word in PLAIN or (step.releases and cell.__class__ is SpinLock):
             hit = self._hit_store
         else:
             hit = self._hit_atomic
         if line.alone == cpu or line.until.get(cpu, 0) > now_ns:
-            line.traffic.hits += 1
             return hit
         return hit + self._fetch(line, cpu, now_ns, alone=True)
 
@@ -245,7 +242,6 @@ class CacheCost:
         if operands and operands[0] is poisoned:
             return 0  # the model's own, as page_poisoning=on would
         at_hand = line.sharers >> cpu & 1 or not (line.sharers or line.in_memory)
-        line.traffic.hits += at_hand
         line.traffic.memory += not at_hand
         line.in_memory = False
         if step.access is Access.READ:

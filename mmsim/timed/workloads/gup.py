@@ -18,17 +18,19 @@ from mmsim.timed.workloads.workload import Load, Workload
 async def hammer(sys: Metered, address: int) -> None:
     """Pin and unpin for ever."""
     await sys.store(address, b"touched")
+    now, record = sys.probe.now, sys.probe.record
     while True:
-        begin = sys.now
+        begin = now()
         pins = await get_user_pages_fast(sys.k, address, 1, Caller.DIRECT_IO, write=True)
+        pinned = now()
         if isinstance(pins, int):
-            sys.since("gup", begin, pins)
+            record("gup", begin, pinned, pins)
             continue
-        sys.since("gup", begin)
-        begin_unpin = sys.now
         await unpin_pages(sys.k, pins)
-        sys.since("unpin", begin_unpin)
-        sys.since("gup+unpin", begin)
+        unpinned = now()
+        record("gup", begin, pinned)
+        record("unpin", pinned, unpinned)
+        record("gup+unpin", begin, unpinned)
 
 
 async def one_file(sys: Metered, shared: tuple[int, int]) -> None:

@@ -48,8 +48,8 @@ class Probe:
                 count += references > (state[page.mapping] is not None)
         self.held.append((now_ns, count))
 
-    def record(self, name: str, begin_ns: float, result: object) -> None:
-        """An operation that began then is over."""
+    def record(self, name: str, begin_ns: float, end_ns: float, result: object = None) -> None:
+        """An operation is over."""
         if result.__class__ is int and result < 0:  # type: ignore[operator]
             self.refused[name] += 1
         if begin_ns < self.warm_up_ns:
@@ -58,7 +58,7 @@ class Probe:
         durations = self.durations.get(name)
         if durations is None:
             durations = self.durations[name] = []
-        durations.append(self.now() - begin_ns)
+        durations.append(end_ns - begin_ns)
 
     def done(self, name: str) -> int:
         """How many operations of that name are over, those of the warm-up among them."""
@@ -98,7 +98,7 @@ class Metered:
                 begin = self.probe.now()
                 await work(self.probe.syscall_ns)
                 result = await method(*arguments, **options)
-                self.probe.record(name, begin, result)
+                self.probe.record(name, begin, self.probe.now(), result)
                 return result
 
         self.__dict__[name] = found
@@ -106,7 +106,7 @@ class Metered:
 
     def since(self, name: str, begin_ns: float, result: object = None) -> None:
         """Record an operation of the workload's own that began at `begin_ns`."""
-        self.probe.record(name, begin_ns, result)
+        self.probe.record(name, begin_ns, self.probe.now(), result)
 
     @property
     def now(self) -> float:

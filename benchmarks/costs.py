@@ -102,7 +102,7 @@ class Row(NamedTuple):
 
 
 def hot_atomic(cpus: int) -> float:
-    """ns for each atomic of one CPU on a line that `cpus` want; user space's loop has no kernel's instructions in it."""
+    """ns for each atomic of one CPU on a line that `cpus` want; a loop in user space has no more instructions."""
     world = World()
     cell = world.cell("hot", 0)
 
@@ -169,17 +169,27 @@ def seal(pages: int) -> float:
     return predicted(once, pages, turns=1)
 
 
-UNMODELLED = "the VMA is made, linked and freed by code that touches no memory the model has: too low"
+UNMODELLED = "too low: most of it touches no memory that others see"
 ROWS: tuple[tuple[str, str, Callable[[], float], str], ...] = (
     ("atomic_1", "atomic, one CPU", lambda: hot_atomic(1), ""),
     ("atomic_2", "atomic, two CPUs, one line", lambda: hot_atomic(2), "arbitration is guessed: half of a transfer"),
     ("syscall", "getppid()", lambda: CLOUD.syscall, "a figure of the preset"),
     ("mmap_munmap", "mmap() and munmap() of a shared page", lambda: predicted(map_once, 1), UNMODELLED),
     ("mmap_store_munmap", "the same with a store between", lambda: predicted(map_and_store, 1), UNMODELLED),
-    ("pwrite_page", "pwrite() of a page", lambda: predicted(write_page, 1), "LSM hooks, timestamps, locks of the VFS: not modelled"),
-    ("process_vm_writev_16", "process_vm_writev() of 16 pages", lambda: predicted(write_16, 16), "64 KiB fall out of the L1 cache in truth"),
+    (
+        "pwrite_page",
+        "pwrite() of a page",
+        lambda: predicted(write_page, 1),
+        "LSM hooks, timestamps: not modelled",
+    ),
+    (
+        "process_vm_writev_16",
+        "process_vm_writev() of 16 pages",
+        lambda: predicted(write_16, 16),
+        "64 KiB do not fit into L1 in truth",
+    ),
     ("seal_0", "F_SEAL_WRITE, empty file", lambda: seal(0), ""),
-    ("seal_16", "F_SEAL_WRITE, 16 pages", lambda: seal(16), "lru_add_drain_all() asks every CPU in truth"),
+    ("seal_16", "F_SEAL_WRITE, 16 pages", lambda: seal(16), "draining asks every CPU in truth"),
     ("seal_256", "F_SEAL_WRITE, 256 pages", lambda: seal(256), "the same"),
     ("seal_4096", "F_SEAL_WRITE, 4096 pages", lambda: seal(4096), ""),
 )

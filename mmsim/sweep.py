@@ -6,6 +6,7 @@ What can be measured at the same time is given to an executor: processes of this
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -149,9 +150,14 @@ def carry_out(
         return
     from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, wait
 
-    waiting: dict[Future[Measurement], tuple[Point, int]] = {
-        executor.submit(measured, point): (point, 0) for point in points
-    }
+    def submit(point: Point) -> Future[Measurement]:
+        try:
+            return executor.submit(measured, point)
+        except BrokenExecutor as error:
+            msg = f"the processes that measure have died, perhaps for want of memory; try fewer --jobs ({error})"
+            raise UserError(msg) from None
+
+    waiting = {submit(point): (point, 0) for point in points}
     done = 0
     try:
         while waiting:
@@ -165,7 +171,7 @@ def carry_out(
                 except (BrokenExecutor, CancelledError, ConnectionError):
                     if lost == RETRIES:
                         raise
-                    waiting[executor.submit(measured, point)] = (point, lost + 1)
+                    waiting[submit(point)] = (point, lost + 1)
                     continue
                 done += 1
                 tell(done)
@@ -179,7 +185,12 @@ def processes(jobs: int) -> Executor | None:
     """Processes of this machine; None for one alone."""
     from concurrent.futures import ProcessPoolExecutor
 
-    return None if jobs <= 1 else ProcessPoolExecutor(jobs)
+    return None if jobs <= 1 else ProcessPoolExecutor(jobs, initializer=_leave_ctrl_c_to_the_parent)
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    """A terminal's Ctrl-C reaches every process; a worker that it kills would leave the pool waiting for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def cluster(address: str) -> Executor:

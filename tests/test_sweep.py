@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -87,6 +90,39 @@ def test_what_is_lost_with_its_worker_is_measured_again():
 def test_a_measurement_that_kills_every_worker_is_an_error():
     with pytest.raises(BrokenProcessPool):
         measured(POINTS[:1], Flaky(100))
+
+
+def test_a_pool_that_has_died_is_told_in_a_sentence():
+    class Dead:
+        def submit(self, _function, _point):
+            raise BrokenProcessPool("not usable anymore")
+
+    with pytest.raises(UserError, match="try fewer --jobs"):
+        measured(executor=Dead())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_keeps_what_was_measured(jobs):
+    command = [sys.executable, "-m", "mmsim", "simulate", "gup_one_page", "--seconds", "1e-4", "--repeats", "5000"]
+    running = subprocess.Popen(
+        [*command, "--jobs", jobs, "--format", "csv"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        time.sleep(4)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+        out, told = running.communicate(timeout=30)
+    finally:
+        running.kill()
+    header, *rows = out.splitlines()
+    assert header.startswith("workload,")
+    assert 0 < len(rows) < 5000
+    assert f"interrupted: {len(rows)} of 5000 runs were measured" in told
+    assert running.returncode == 3
 
 
 def test_ratios_are_paired_by_seed():

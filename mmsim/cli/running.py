@@ -20,11 +20,11 @@ from mmsim.cli.base import (
 
 
 @main.command("list")
-@click.argument("what", type=click.Choice(["scenarios", "strategies", "properties", "releases"]))
+@click.argument("what", type=click.Choice(["scenarios", "strategies", "properties", "releases", "workloads"]))
 @FORMAT
 @TRACEBACK
 def list_(what: str, form: str) -> None:
-    """List what there is: scenarios, strategies, properties or releases."""
+    """List what there is: scenarios, strategies, properties, releases or workloads."""
     from mmsim.report import listing
 
     rows = listing.ROWS[what]()

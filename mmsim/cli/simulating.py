@@ -186,7 +186,7 @@ def _measured(name: str, points: Any, dask: str | None, jobs: int | None) -> tup
     with contextlib.ExitStack() as stack:
         executor = _executor(dask, min(jobs or processors(), len(points)))
         if executor is not None:
-            stack.callback(executor.shutdown)
+            stack.callback(executor.shutdown, wait=False)  # what is interrupted is told of at once
         stack.callback(click.echo, "\r\x1b[K" if sys.stderr.isatty() else "", err=True, nl=False)
         with contextlib.suppress(KeyboardInterrupt):
             for point, one in sweep.carry_out(points, executor, lambda *told: _show(name, *told)):

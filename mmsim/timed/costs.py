@@ -9,9 +9,9 @@ what the line at hand must do to serve the step:
     memory           a device has written it
 
 Fills and transfers are cheaper within a socket than across.  A line that nobody has touched yet is at hand to the first
-who does: what setup made is warm, and allocators give a CPU what it freed last.  A line is handed over to one CPU at a time: whoever asks
-while it travels waits for his turn, and the CPU that had it goes on using it for the first half of the way.  So an
-atomic on a hot line takes as long as there are CPUs that want it.
+who does: what setup made is warm, and allocators give a CPU what it freed last.  A line is handed over to one CPU at a
+time: whoever asks while it travels waits for his turn, and the CPU that had it goes on using it for the first half of
+the way.  So an atomic on a hot line takes as long as there are CPUs that want it.
 
 A page's memory is copied at so much a byte, and more where the lines are not at hand; a device's DMA costs the CPUs
 nothing and leaves the lines in memory.  A TLB flush costs an inter-processor interrupt for each other CPU, once for

@@ -50,7 +50,7 @@ class Probe:
 
     def record(self, name: str, begin_ns: float, end_ns: float, result: object = None) -> None:
         """An operation is over."""
-        if result.__class__ is int and result < 0:  # type: ignore[operator]
+        if result.__class__ is int and result < 0:
             self.refused[name] += 1
         if begin_ns < self.warm_up_ns:
             self.early[name] += 1

@@ -32,7 +32,7 @@ from mmsim.timed import FlatCost, simulate
 from mmsim.timed.costs import CacheCost
 from mmsim.timed.layout import Layout, layout_of
 from mmsim.timed.presets import CLOUD
-from mmsim.timed.workloads import WORKLOADS, Load
+from mmsim.timed.workloads import WORKLOADS, Load, measure
 from mmsim.timed.workloads.probe import Probe
 from mmsim.timed.workloads.workload import metered
 
@@ -162,6 +162,11 @@ async def write_16(sys: Any, fd: int, state: dict[str, int]) -> None:
     await sys.process_vm_writev(None, state["mapped"], b"z" * 16 * PAGE_SIZE)
 
 
+def pin_and_unpin() -> float:
+    found = measure(WORKLOADS["gup_private_files"], LINUX, RELEASE, CLOUD, Load(1, 1), 1e-5)
+    return found.latencies["gup+unpin"].p50
+
+
 def seal(pages: int) -> float:
     async def once(sys: Any, fd: int, _state: dict[str, int]) -> None:
         assert await sys.add_seals(fd, F_SEAL_WRITE) == 0
@@ -182,6 +187,7 @@ ROWS: tuple[tuple[str, str, Callable[[], float], str], ...] = (
         lambda: predicted(write_page, 1),
         "LSM hooks, timestamps: not modelled",
     ),
+    ("pin_unpin", "pin and unpin a page (calibration)", pin_and_unpin, "too low: the walk above the PTE is left out"),
     (
         "process_vm_writev_16",
         "process_vm_writev() of 16 pages",
@@ -191,8 +197,17 @@ ROWS: tuple[tuple[str, str, Callable[[], float], str], ...] = (
     ("seal_0", "F_SEAL_WRITE, empty file", lambda: seal(0), ""),
     ("seal_16", "F_SEAL_WRITE, 16 pages", lambda: seal(16), "draining asks every CPU in truth"),
     ("seal_256", "F_SEAL_WRITE, 256 pages", lambda: seal(256), "the same"),
-    ("seal_4096", "F_SEAL_WRITE, 4096 pages", lambda: seal(4096), ""),
+    (
+        "seal_4096",
+        "F_SEAL_WRITE, 4096 pages",
+        lambda: seal(4096),
+        "16 MiB were just written: colder in truth (38,000 when warm)",
+    ),
 )
+
+
+CALIBRATED = {"pin_unpin": 70.0}
+"""What user space measures only by a detour; from the project's calibration: the slope of io_uring's registration."""
 
 
 def real() -> dict[str, float]:
@@ -209,8 +224,8 @@ def real() -> dict[str, float]:
 
 def validation() -> None:
     print(f"Predictions on the figures of `{CLOUD.name}` ({CLOUD.source}), beside this machine: ns, least of many\n")
-    measured = real()
-    if not measured:
+    measured = {**CALIBRATED, **real()}
+    if measured == CALIBRATED:
         print("  There is no C compiler, so nothing could be measured.\n")
         return
     print(f"  {'':<40}{'predicted':>12}{'measured':>12}{'ratio':>8}")

@@ -140,10 +140,13 @@ int main(void)
 {
 	static char source[16 * PAGE];
 	struct iovec from = { source, sizeof(source) }, to;
+	struct sched_param urgent = { .sched_priority = 20 };
 	char *buffer;
 	double best;
 	int fd;
 
+	/* Others must not come between; without the right to ask for that it is done as well as it goes. */
+	sched_setscheduler(0, SCHED_FIFO, &urgent);
 	pin_to(0);
 	memset(source, 1, sizeof(source));
 	LEAST(best, 10000, syscall(SYS_getppid));

@@ -15,6 +15,7 @@ import attrs
 
 from mmsim.errors import UserError
 from mmsim.report.table import plain
+from mmsim.timed import Ended
 from mmsim.timed.statistics import Interval, mean_interval, ratio_interval
 from mmsim.timed.workloads import Measurement
 
@@ -123,6 +124,8 @@ def text(measurements: Sequence[Measurement], baseline: str | None = None) -> st
     if lines:
         parts.append("cache lines that move most, per operation:\n" + plain(lines))
     for one in measurements:
+        if one.ended in (Ended.SILENT, Ended.DEADLOCK):
+            parts.append(f"under {one.strategy}, {one.cpus} CPUs, seed {one.seed}: {one.ended.value}")
         if one.violation is not None:
             name, detail = one.violation
             parts.append(f"VIOLATED under {one.strategy}, {one.cpus} CPUs, seed {one.seed}: {name}: {detail}")

@@ -9,6 +9,9 @@ A release is laid out as the youngest table that is not younger.  What a design 
 its members, so a page's struct grows and no longer fills whole lines; what it adds to struct address_space follows
 that.
 
+A vm_area_struct has no cells of its own: the VMAs are the value of mm_struct's `mmap`, and looking at one is looking at
+that line.  A small folio is its struct page; its `_pincount` is counted in `_refcount`, in steps of 1024.
+
 Not modelled: colouring, merged slabs and where the allocator puts an object within a line (each object begins a line,
 but struct pages lie one after the other, in the order in which they are first touched); percpu counters; statistics.
 """

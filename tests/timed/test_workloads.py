@@ -8,6 +8,7 @@ import pytest
 from mmsim.check.properties import AlwaysOn
 from mmsim.errors import UserError
 from mmsim.kernel.releases import release_named
+from mmsim.report import costs
 from mmsim.strategies import BY_NAME
 from mmsim.timed import Ended, Never
 from mmsim.timed.presets import PRESETS
@@ -82,6 +83,20 @@ def test_a_hostile_client_holds_a_waiting_seal_up_and_a_refusing_one_not():
         assert measured.held[-1][1] == 1
     assert waits.latencies["seal shared"].p50 > 100e6
     assert refuses.latencies["seal shared"].p50 < 1e5
+
+
+def test_a_design_whose_munmap_waits_for_a_hostile_client_never_gets_to_the_seal():
+    measured = run("hostile_client", "delayed_unmap_sync")
+    assert measured.ended is Ended.SILENT
+    assert measured.operations == measured.throughput == 0
+    assert "for ever" in costs.text([measured], None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", BY_NAME)
+def test_every_design_can_do_every_workload(strategy):
+    for name in WORKLOADS:
+        assert run(name, strategy).ended in (Ended.UNTIL, Ended.FINISHED, Ended.SILENT)
 
 
 def test_pages_are_left_over_as_long_as_the_device_holds_them():

@@ -124,7 +124,8 @@ def measure(
 ) -> Measurement:
     """Run a workload once for so many simulated seconds.  `watch(world)` judges each step, as in `simulate`.
 
-    Raises UserError where the time is too short for a single operation.
+    Raises UserError where the time is too short for a single operation; a design under which everybody waits for ever
+    has none, and that is a result.
     """
     _check(load, seconds)
     until_ns = seconds * 1e9
@@ -146,7 +147,7 @@ def measure(
         observer=probe,
     )
     operations = probe.done(workload.operation)
-    if not operations and result.ended is not Ended.VIOLATION and result.ended is not Ended.INTERRUPTED:
+    if not operations and result.ended is Ended.UNTIL:
         msg = (
             f"{workload.name} under {strategy.name} did not get through one {workload.operation} within "
             f"{seconds:g} simulated seconds; give it more"

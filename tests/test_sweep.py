@@ -136,6 +136,13 @@ def test_ratios_are_paired_by_seed():
         costs.ratios(groups["delayed_unmap", 2], strangers)
 
 
+def test_a_table_is_no_wider_than_a_terminal():
+    many = [attrs.evolve(measured(POINTS[:1])[0], cpus=cpus) for cpus in range(1, 30)]
+    lines = costs.text(many).splitlines()
+    assert max(map(len, lines)) <= 120
+    assert sum(line.startswith("CPUs ") for line in lines) > 1
+
+
 def test_a_table_of_nothing():
     assert costs.text([]) == "nothing was measured"
 

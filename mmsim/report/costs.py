@@ -14,12 +14,14 @@ from typing import Any, Final
 import attrs
 
 from mmsim.errors import UserError
-from mmsim.report.table import plain
+from mmsim.report.table import GAP, plain
 from mmsim.timed import Ended
 from mmsim.timed.statistics import Interval, mean_interval, ratio_interval
 from mmsim.timed.workloads import Measurement
 
 Key = tuple[str, int]
+
+WIDTH: Final = 120
 
 SHOWN: Final = (
     "throughput 1/s",
@@ -116,7 +118,7 @@ def text(measurements: Sequence[Measurement], baseline: str | None = None) -> st
         rows.append((strategy, str(cpus), str(len(repeats)), *(shown(found.get(name)) for name in names)))
     parts = [
         f"{first.workload} on {first.release}, cost model {first.cost}; an operation is one {first.operation}",
-        plain(_turned(rows)),
+        _turned(rows),
     ]
     if baseline is not None:
         parts.append(_against(groups, baseline, names))
@@ -132,9 +134,16 @@ def text(measurements: Sequence[Measurement], baseline: str | None = None) -> st
     return "\n\n".join(parts)
 
 
-def _turned(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Figures down, designs across: there are more figures than fit across."""
-    return [tuple(column) for column in zip(*rows, strict=True)]
+def _turned(rows: Sequence[Sequence[str]]) -> str:
+    """Figures down, designs across, as many to a table as fit."""
+    head, *points = rows
+    tables, fitting = [], [head]
+    for point in points:
+        if len(fitting) > 1 and sum(max(map(len, row)) + GAP for row in (*fitting, point)) > WIDTH:
+            tables.append(fitting)
+            fitting = [head]
+        fitting.append(point)
+    return "\n\n".join(plain([tuple(row) for row in zip(*table, strict=True)]) for table in (*tables, fitting))
 
 
 def _against(groups: Mapping[Key, Sequence[Measurement]], baseline: str, names: Sequence[str]) -> str:
@@ -146,9 +155,7 @@ def _against(groups: Mapping[Key, Sequence[Measurement]], baseline: str, names: 
             rows.append((strategy, str(cpus), *(span(found.get(name)) for name in names)))
     if len(rows) == 1:
         return f"nothing to compare with {baseline}"
-    return f"ratio to {baseline}, with its interval of 95 % (paired by seed, t over logarithms):\n" + plain(
-        _turned(rows)
-    )
+    return f"ratio to {baseline}, with its interval of 95 % (paired by seed, t over logarithms):\n" + _turned(rows)
 
 
 HOTTEST: Final = 3

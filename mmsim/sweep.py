@@ -59,16 +59,29 @@ def workload_named(name: str) -> Workload:
 
 
 def counts(text: str) -> tuple[int, ...]:
-    """`1,2,4`: how many CPUs each machine has.  Raises UserError."""
-    found = []
+    """`1,2,4` or `1,2,...,64` (each twice as many as the one before): how many CPUs each machine has.
+
+    Raises UserError.
+    """
+    found: list[int] = []
+    doubling = False
     for part in text.split(","):
         word = part.strip()
+        if word == "..." and found and not doubling:
+            doubling = True
+            continue
         if not word.isdecimal() or not 1 <= int(word) <= MOST_CPUS:
             msg = (
-                f"--cpus {text!r}: {word!r} is no number of CPUs; write one from 1 to {MOST_CPUS}, or several as 1,2,4"
+                f"--cpus {text!r}: {word!r} is no number of CPUs; write 1 to {MOST_CPUS}, or several: 1,3 or 1,2,...,64"
             )
             raise UserError(msg)
+        while doubling and 2 * found[-1] < int(word):
+            found.append(2 * found[-1])
+        doubling = False
         found.append(int(word))
+    if doubling:
+        msg = f"--cpus {text!r}: where does `...` end? write for example 1,2,...,64"
+        raise UserError(msg)
     return tuple(dict.fromkeys(found))
 
 

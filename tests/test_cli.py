@@ -372,7 +372,13 @@ def test_a_workload_is_measured_against_a_baseline():
 def test_a_workload_in_json_and_csv():
     document = json.loads(mmsim(*HAMMER, "--format", "json", "--jobs", "1").stdout)
     assert [(one["cpus"], one["seed"]) for one in document["results"]] == [(2, 0), (2, 1)]
-    assert document["results"][0]["figures"]["throughput 1/s"] > 0
+    first = document["results"][0]
+    assert first["figures"]["throughput 1/s"] > 0
+    assert set(first) == {
+        "workload", "strategy", "release", "cost", "cpus", "seed", "simulated_ns", "steps", "operation", "operations",
+        "ended", "violation", "figures", "held", "lines", "locks",
+    }  # fmt: skip
+    assert set(first["lines"]["struct page"]) == {"fills", "transfers", "memory", "queued_ns"}
     header, *rows = mmsim(*HAMMER, "--format", "csv", "--jobs", "1").stdout.splitlines()
     assert header.startswith("workload,strategy,release,cost,cpus,seed")
     assert len(rows) == 2

@@ -40,6 +40,27 @@ def test_a_plan_has_every_point_once():
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2", (2,)),
+        ("1, 3,1", (1, 3)),
+        ("1,2,...,64", (1, 2, 4, 8, 16, 32, 64)),
+        ("3,...,20", (3, 6, 12, 20)),
+        ("8,...,2", (8, 2)),
+    ],
+)
+def test_numbers_of_cpus(text, expected):
+    assert sweep.counts(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "two", "1,", "...,4", "1,...", "1,...,...,8", "2000", "1.5"])
+def test_impossible_numbers_of_cpus(text):
+    with pytest.raises(UserError) as caught:
+        sweep.counts(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"workload": "gup"}, "unknown workload 'gup'"),

@@ -48,8 +48,9 @@ A result of `simulate`: {test, ended, end_ns, steps, cpus, seed, outcomes: {NAME
 locks: [{lock_class, acquired, waits, wait_ns, longest_wait_ns}], system_calls: [{thread, name, start_ns, end_ns,
 steps}]}; times in ns; and of a workload, one result a run: {workload, strategy, release, cost, cpus, seed,
 simulated_ns, steps, operation, operations, ended, violation, figures: {NAME: NUMBER}, held: [[NS, PAGES]],
-lines: {KIND: {fills, transfers, memory, queued_ns}}, locks}.  A result of `conform`: {test, release, runs, agrees, skipped, model_complete, observed:
-[{threads, count}], impossible, unseen, silent: [{threads}], stuck: [TEXT], seconds}.
+lines: {KIND: {fills, transfers, memory, queued_ns}}, locks}.  A result of `conform`: {test, release, runs, agrees,
+skipped, model_complete, observed: [{threads, count}], impossible, unseen, silent: [{threads}], stuck: [TEXT],
+seconds}.
 
 Values inside the simulated machine are written as text, exactly as the text report writes them.
 """

@@ -73,10 +73,14 @@ class Handle(Named):
     def __init__(self, world: World, name: str) -> None:
         super().__init__(name)
         self.world = world
+        self._cells: dict[str, Cell[Any]] = {}
 
     def cell(self, field: str, initial: T) -> Cell[T]:
         """This object's field of that name."""
-        return self.world.cell(f"{self.name}.{field}", initial)
+        known = self._cells.get(field)
+        if known is None:
+            known = self._cells[field] = self.world.cell(f"{self.name}.{field}", initial)
+        return known
 
     def holds(self, view: Any) -> Iterable[Any]:  # noqa: ARG002 - for those that do hold something
         """What this one has references to in the state `view` (`view[cell]`), an object or its pin once for each."""
@@ -93,7 +97,19 @@ def check_hashable(value: Hashable, cell: object) -> None:
 
 
 class Cell(Named, Generic[T]):
-    """One location in memory.  Every method makes a step; await it to perform it."""
+    """One location in memory.  Every method makes a step; await it to perform it.
+
+    Steps without operands are made once per cell: most steps are such, and a timed run makes the same ones for ever.
+    """
+
+    _load: Step[T] | None = None
+    _inc: Step[None] | None = None
+    _dec: Step[None] | None = None
+    _get_reference: Step[None] | None = None
+    _dec_and_test: Step[bool] | None = None
+    _inc_not_zero: Step[bool] | None = None
+    _inc_unless_negative: Step[bool] | None = None
+    _dec_unless_positive: Step[bool] | None = None
 
     def __init__(self, name: str, initial: T) -> None:
         super().__init__(name)
@@ -102,7 +118,10 @@ class Cell(Named, Generic[T]):
 
     def load(self) -> Step[T]:
         """READ_ONCE()."""
-        return Step("load", self, Access.READ, _load)
+        step = self._load
+        if step is None:
+            step = self._load = Step("load", self, Access.READ, _load)
+        return step
 
     def store(self, value: T) -> Step[None]:
         """WRITE_ONCE()."""
@@ -151,22 +170,34 @@ class Cell(Named, Generic[T]):
 
     def inc(self) -> Step[None]:
         """atomic_inc()."""
-        return Step("inc", self, Access.ADD, _add, (1,))
+        step = self._inc
+        if step is None:
+            step = self._inc = Step("inc", self, Access.ADD, _add, (1,))
+        return step
 
     def dec(self) -> Step[None]:
         """atomic_dec()."""
-        return Step("dec", self, Access.ADD, _add, (-1,))
+        step = self._dec
+        if step is None:
+            step = self._dec = Step("dec", self, Access.ADD, _add, (-1,))
+        return step
 
     def get_reference(self) -> Step[None]:
         """page_ref_inc() as get_page() does it: a bug if the count is 0, for then the object is already free.
 
         It looks at the count, so it does not commute with an `inc` that could have raised it from 0.
         """
-        return Step("inc", self, Access.WRITE, _get_reference)
+        step = self._get_reference
+        if step is None:
+            step = self._get_reference = Step("inc", self, Access.WRITE, _get_reference)
+        return step
 
     def dec_and_test(self) -> Step[bool]:
         """atomic_dec_and_test(): whether the count fell to 0.  A bug if it was 0 already."""
-        return Step("dec_and_test", self, Access.WRITE, _dec_and_test)
+        step = self._dec_and_test
+        if step is None:
+            step = self._dec_and_test = Step("dec_and_test", self, Access.WRITE, _dec_and_test)
+        return step
 
     def add_return(self, amount: int) -> Step[int]:
         """atomic_add_return()."""
@@ -174,15 +205,24 @@ class Cell(Named, Generic[T]):
 
     def inc_not_zero(self) -> Step[bool]:
         """atomic_inc_not_zero()."""
-        return Step("inc_not_zero", self, Access.WRITE, _inc_not_zero)
+        step = self._inc_not_zero
+        if step is None:
+            step = self._inc_not_zero = Step("inc_not_zero", self, Access.WRITE, _inc_not_zero)
+        return step
 
     def inc_unless_negative(self) -> Step[bool]:
         """atomic_inc_unless_negative()."""
-        return Step("inc_unless_negative", self, Access.WRITE, _inc_unless_negative)
+        step = self._inc_unless_negative
+        if step is None:
+            step = self._inc_unless_negative = Step("inc_unless_negative", self, Access.WRITE, _inc_unless_negative)
+        return step
 
     def dec_unless_positive(self) -> Step[bool]:
         """atomic_dec_unless_positive()."""
-        return Step("dec_unless_positive", self, Access.WRITE, _dec_unless_positive)
+        step = self._dec_unless_positive
+        if step is None:
+            step = self._dec_unless_positive = Step("dec_unless_positive", self, Access.WRITE, _dec_unless_positive)
+        return step
 
     def test_and_set(self, flag: Hashable) -> Step[bool]:
         """test_and_set_bit() on a frozenset of flags: whether it was set before."""
@@ -275,6 +315,8 @@ class Lock(Cell[int]):
     """What all locks share.  `lock_class` groups the locks that lockdep treats as one (every inode's i_mutex)."""
 
     sleeps = False
+    _acquire: Step[None] | None = None
+    _release: Step[None] | None = None
 
     def __init__(self, name: str) -> None:
         super().__init__(name, FREE)
@@ -282,11 +324,17 @@ class Lock(Cell[int]):
 
     def acquire(self) -> Step[None]:
         """Take the lock for oneself; blocks while anybody holds it."""
-        return Step("lock", self, Access.WRITE, _lock, sleeps=self.sleeps, acquires=True)
+        step = self._acquire
+        if step is None:
+            step = self._acquire = Step("lock", self, Access.WRITE, _lock, sleeps=self.sleeps, acquires=True)
+        return step
 
     def release(self) -> Step[None]:
         """Give it back.  A bug if nobody holds it so."""
-        return Step("unlock", self, Access.WRITE, _unlock, releases=True)
+        step = self._release
+        if step is None:
+            step = self._release = Step("unlock", self, Access.WRITE, _unlock, releases=True)
+        return step
 
     async def __aenter__(self) -> None:
         await self.acquire()

@@ -38,7 +38,21 @@ def mmsim(*arguments):
         (["replay", RACE, "--strategy", "sealing_v2", "--schedule", "reader"], ["'reader'", "reader7"]),
         (["replay", RACE, "--strategy", "sealing_v2", "--schedule", "nobody3"], ["'nobody'", "sealer"]),
         (["replay", RACE, "--strategy", "sealing_v2", "--schedule", "reader9999"], ["reader"]),
-        (["simulate", RACE, "--delay", "slow"], ["'slow'", "DEVICE=NANOSECONDS"]),
+        (["simulate", RACE, "--delay", "slow"], ["'slow'", "DEVICE=DELAY"]),
+        (["simulate", RACE, "--delay", "slow=nvmee"], ["'nvmee'", "did you mean nvme?"]),
+        (["simulate", RACE, "--repeats", "2"], ["--repeats", "is a scenario"]),
+        (["simulate", RACE, "--strategy", "sealing_v2", "--cpus", "1,2"], ["run once"]),
+        (["simulate", RACE, "--cost", "clowd"], ["'clowd'", "did you mean cloud?"]),
+        (["simulate", "gup_one_fil"], ["'gup_one_fil'", "did you mean 'gup_one_file'?"]),
+        (["simulate", "gup_one_file", "--cpus", "0"], ["'0'", "1 to 1024"]),
+        (["simulate", "gup_one_file", "--cpus", "two"], ["'two'", "1 to 1024"]),
+        (["simulate", "gup_one_file", "--until", "5"], ["--until", "is a workload"]),
+        (["simulate", "gup_one_file", "--seconds", "-1"], ["-1.0"]),
+        (["simulate", "gup_one_file", "--seconds", "1e-9"], ["did not get through one"]),
+        (["simulate", "gup_one_file", "--delay", "exponential:-5"], ["-5.0", "a duration"]),
+        (["simulate", "gup_one_file", "--baseline", "wait_for_pin"], ["'wait_for_pin'", "wait_for_pins"]),
+        (["simulate", "gup_one_file", "--plot", "x.gif"], ["x.gif", ".png or .svg"]),
+        (["simulate", "gup_one_file", "--plot", "no/such/x.svg"], ["no folder"]),
         (["simulate", RACE, "--delay", "quick=7"], ["'quick'", "slow"]),
         (["simulate"], ["SCENARIO"]),
         (["list", "scenaros"], ["scenaros"]),
@@ -340,3 +354,48 @@ def test_explain_a_proof():
 def test_explain_what_there_is_not():
     assert mmsim("explain", "sealing_v3", RACE).exit_code == 2
     assert mmsim("explain", "sealing_v2", "no_such_scenario").exit_code == 2
+
+
+HAMMER = ["simulate", "gup_one_page", "--seconds", "1e-5", "--repeats", "2"]
+
+
+def test_a_workload_is_measured_against_a_baseline():
+    result = mmsim(
+        *HAMMER, "--cpus", "1,2", "--strategy", "delayed_unmap", "--baseline", "wait_for_pins", "--jobs", "1"
+    )
+    assert result.exit_code == 0
+    assert "gup_one_page on v6.18, cost model cloud; an operation is one gup+unpin" in result.stdout
+    assert "ratio to wait_for_pins, with its interval of 95 %" in result.stdout
+    assert "struct page" in result.stdout
+
+
+def test_a_workload_in_json_and_csv():
+    document = json.loads(mmsim(*HAMMER, "--format", "json", "--jobs", "1").stdout)
+    assert [(one["cpus"], one["seed"]) for one in document["results"]] == [(2, 0), (2, 1)]
+    first = document["results"][0]
+    assert first["figures"]["throughput 1/s"] > 0
+    assert set(first) == {
+        "workload", "strategy", "release", "cost", "cpus", "seed", "simulated_ns", "steps", "operation", "operations",
+        "ended", "violation", "figures", "held", "lines", "locks",
+    }  # fmt: skip
+    assert set(first["lines"]["struct page"]) == {"fills", "transfers", "memory", "queued_ns"}
+    header, *rows = mmsim(*HAMMER, "--format", "csv", "--jobs", "1").stdout.splitlines()
+    assert header.startswith("workload,strategy,release,cost,cpus,seed")
+    assert len(rows) == 2
+    assert all(row.count(",") == header.count(",") for row in rows)
+
+
+def test_jobs_change_no_measurement():
+    alone, together = (mmsim(*HAMMER, "--cpus", "1,2", "--jobs", jobs).stdout for jobs in ("1", "2"))
+    assert alone == together
+
+
+def test_a_workload_is_watched():
+    watched = ["simulate", "video_frames", "--seconds", "0.002", "--repeats", "1", "--watch", "--jobs", "1"]
+    assert mmsim(*watched).exit_code == 0
+
+
+def test_a_scenario_on_a_cost_model():
+    result = mmsim("simulate", RACE, "--cost", "server", "--delay", "slow=nvme", "--cpus", "4")
+    assert result.exit_code == 0
+    assert "every thread finished" in result.stdout

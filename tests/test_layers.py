@@ -21,6 +21,7 @@ ROWS = (
     ("check", "timed", "conformance"),
     ("report",),
     ("batch",),
+    ("sweep",),
     ("cli",),
     ("__main__", "pytest_plugin"),
 )
@@ -36,8 +37,10 @@ ONLY_IN = {
     "subprocess": {"conformance"},
     "click": {"cli"},
     "platformdirs": {"cli"},
+    "matplotlib": {"report"},
+    "distributed": {"sweep"},
     "tempfile": {"store", "conformance"},
-    "time": {"check", "conformance", "batch"},  # check's clock is a parameter; the others measure wall time
+    "time": {"check", "conformance", "batch", "sweep"},  # check's clock is a parameter; the others measure wall time
     "random": {"engine", "check", "timed", "conformance"},  # always seeded by the caller
     "secrets": set(),
     "datetime": set(),

@@ -245,7 +245,10 @@ class AlwaysOn:
 
     def resting(self, tables: Tables, places: Places) -> Fault | None:
         """Judge a state in which every thread has ended and every device is idle."""
-        view = tables.view(places)
+        return self.at_rest(tables.view(places))
+
+    def at_rest(self, view: View) -> Fault | None:
+        """The same of a state that is looked up by cell."""
         return (
             self._leaks(view) or self._counters(view) or self._counted(view) or self._views(view) or self._mounts(view)
         )

@@ -1,14 +1,11 @@
-"""list, simulate, conform: what there is, one run on a clock, runs on the running kernel."""
+"""list, conform: what there is, and runs on the running kernel."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import click
 
 from mmsim import batch
 from mmsim.cli.base import (
-    ALL_STEPS,
     FORMAT,
     LINUX,
     ONE_SCENARIO,
@@ -20,85 +17,18 @@ from mmsim.cli.base import (
     main,
     say,
 )
-from mmsim.errors import UserError
 
 
 @main.command("list")
-@click.argument("what", type=click.Choice(["scenarios", "strategies", "properties", "releases"]))
+@click.argument("what", type=click.Choice(["scenarios", "strategies", "properties", "releases", "workloads"]))
 @FORMAT
 @TRACEBACK
 def list_(what: str, form: str) -> None:
-    """List what there is: scenarios, strategies, properties or releases."""
+    """List what there is: scenarios, strategies, properties, releases or workloads."""
     from mmsim.report import listing
 
     rows = listing.ROWS[what]()
     say(as_json("list", [dict(row) for row in rows]) if form == "json" else listing.text(rows))
-
-
-@main.command()
-@ONE_SCENARIO
-@LINUX
-@RELEASE
-@SEED
-@click.option("--cpus", type=click.IntRange(min=1), default=2, show_default=True, help="How many CPUs.")
-@click.option("--step-ns", type=float, default=10.0, show_default=True, help="What a step costs.")
-@click.option(
-    "--delay", "delays", multiple=True, metavar="DEVICE=NS", help="How long a device takes; `DEVICE=never` is silent."
-)
-@click.option("--until", "until_ns", type=float, metavar="NS", help="Stop then.")
-@click.option(
-    "--stagger", "stagger_ns", type=float, default=0.0, metavar="NS", help="Each thread starts within this time."
-)
-@ALL_STEPS
-@FORMAT
-@TRACEBACK
-def simulate(
-    *,
-    scenario: str,
-    strategy: str,
-    release: str | None,
-    seed: int,
-    cpus: int,
-    step_ns: float,
-    delays: tuple[str, ...],
-    until_ns: float | None,
-    stagger_ns: float,
-    all_steps: bool,
-    form: str,
-) -> None:
-    """Run a scenario once on a simulated clock and print its timeline."""
-    from mmsim import machine, timed
-    from mmsim.report import json_, timeline
-
-    test = batch.load(scenario, strategy, release)
-    result = timed.simulate(
-        machine.boot(test.scenario, test.strategy, test.release),
-        cpus=cpus,
-        seed=seed,
-        cost=timed.FlatCost(step_ns),
-        delays=dict(map(delay, delays)),
-        until_ns=until_ns,
-        timeline=True,
-        stagger_ns=stagger_ns,
-    )
-    if form == "json":
-        say(as_json("simulate", [json_.simulated(test, result)]))
-    else:
-        say(timeline.timeline_text(result, all_steps=all_steps).rstrip("\n"))
-
-
-def delay(text: str) -> tuple[str, Any]:
-    """`slow=100000` or `slow=never`."""
-    from mmsim.timed import Fixed, Never
-
-    device, equals, time = text.partition("=")
-    if equals and time == "never":
-        return device, Never()
-    try:
-        return device, Fixed(float(time))
-    except ValueError:
-        msg = f"--delay {text!r} is not understood; write DEVICE=NANOSECONDS or DEVICE=never"
-        raise UserError(msg) from None
 
 
 @main.command()

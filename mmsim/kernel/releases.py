@@ -26,7 +26,7 @@ from mmsim.versions import version
 SEALS_OF_3_17 = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Change:
     """A behaviour and the releases that have it: each span is `v6.7..` or, where it ends, `v6.12..v6.16`."""
 
@@ -155,7 +155,7 @@ class Release:
 
     def has(self, behaviour: Change) -> bool:
         """Whether this release behaves so."""
-        return _within(version(self.name), behaviour)
+        return _within(self.name, behaviour)
 
     @property
     def known_seals(self) -> int:
@@ -171,7 +171,8 @@ class Release:
 
 
 @functools.cache
-def _within(number: tuple[int, ...], behaviour: Change) -> bool:
+def _within(name: str, behaviour: Change) -> bool:
+    number = version(name)
     spans = (span.partition("..") for span in behaviour.spans)
     return any(version(since) <= number and (not until or number < version(until)) for since, _, until in spans)
 

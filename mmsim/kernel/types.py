@@ -228,10 +228,15 @@ class Mm(Handle):
         self.page_table_lock = world.lock(SpinLock, f"{name}.page_table_lock")
         self.mmap: Cell[tuple[Vma, ...]] = self.cell("mmap", ())
         self.write_protect_seq: Cell[int] = self.cell("write_protect_seq", 0)
+        self._ptes: dict[int, Cell[Pte | None]] = {}  # known by address as well as by name: a walk is made often
 
     def pte(self, address: int) -> Cell[Pte | None]:
         """The page-table entry of the page at `address`."""
-        return self.cell(f"pte[{address & -PAGE_SIZE:#x}]", None)
+        page = address & -PAGE_SIZE
+        found = self._ptes.get(page)
+        if found is None:
+            found = self._ptes[page] = self.cell(f"pte[{page:#x}]", None)
+        return found
 
     def tlb(self, cpu: str, address: int) -> Cell[TlbEntry]:
         """What CPU `cpu` remembers of the page at `address`."""

@@ -46,8 +46,11 @@ A result of `replay`: {test, violation: null or {property, detail}, outcomes: {N
 with steps = [{thread, context, word, cell, old, new, result, alternative, alternatives, at: [{function, file, line}]}].
 A result of `simulate`: {test, ended, end_ns, steps, cpus, seed, outcomes: {NAME: TEXT}, violation, busy_ns: [NS],
 locks: [{lock_class, acquired, waits, wait_ns, longest_wait_ns}], system_calls: [{thread, name, start_ns, end_ns,
-steps}]}; times in ns.  A result of `conform`: {test, release, runs, agrees, skipped, model_complete, observed:
-[{threads, count}], impossible, unseen, silent: [{threads}], stuck: [TEXT], seconds}.
+steps}]}; times in ns; and of a workload, one result a run: {workload, strategy, release, cost, cpus, seed,
+simulated_ns, steps, operation, operations, ended, violation, figures: {NAME: NUMBER}, held: [[NS, PAGES]],
+lines: {KIND: {fills, transfers, memory, queued_ns}}, locks}.  A result of `conform`: {test, release, runs, agrees,
+skipped, model_complete, observed: [{threads, count}], impossible, unseen, silent: [{threads}], stuck: [TEXT],
+seconds}.
 
 Values inside the simulated machine are written as text, exactly as the text report writes them.
 """

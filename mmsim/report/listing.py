@@ -93,11 +93,27 @@ def releases() -> list[Row]:
     return rows
 
 
+def workloads() -> list[Row]:
+    """What `simulate` measures: what an operation is, and what the devices take where nobody says."""
+    from mmsim.timed.workloads import WORKLOADS
+
+    return [
+        {
+            "name": one.name,
+            "about": one.doc,
+            "operation": one.operation,
+            "delay": repr(one.delay),
+        }
+        for one in WORKLOADS.values()
+    ]
+
+
 ROWS: Final[dict[str, Callable[[], list[Row]]]] = {
     "scenarios": scenarios,
     "strategies": strategies,
     "properties": all_properties,
     "releases": releases,
+    "workloads": workloads,
 }
 
 

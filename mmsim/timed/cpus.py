@@ -47,11 +47,13 @@ class Runner:
         "last_cpu",
         "last_ns",
         "outcome",
+        "owes_ns",
         "rng",
         "sleeps",
         "step",
         "steps",
         "thread",
+        "tick",
         "wait",
     )
 
@@ -74,12 +76,16 @@ class Runner:
         self.last_ns: float = 0
         self.outcome: object = None
         self.event: Any = None
+        self.tick: Any = None
+        self.owes_ns: float = 0
+        """What it costs that it got its CPU: paid with its next step."""
 
 
 class _Cpu:
-    __slots__ = ("borrowed_from", "busy_ns", "runner", "since_ns")
+    __slots__ = ("borrowed_from", "busy_ns", "last_task", "runner", "since_ns")
 
     def __init__(self) -> None:
+        self.last_task: Runner | None = None
         self.runner: Runner | None = None
         self.borrowed_from: Runner | None = None
         self.since_ns: float = 0
@@ -87,9 +93,20 @@ class _Cpu:
 
 
 class Cpus:
-    """`count` CPUs.  `wake(runner)` is called for everyone who may go on; `clock()` tells the time in ns."""
+    """`count` CPUs.  `wake(runner)` is called for everyone who may go on; `clock()` tells the time in ns.
 
-    def __init__(self, count: int, wake: Callable[[Runner], None], clock: Callable[[], float]) -> None:
+    A CPU takes `switch_ns` to go from one task to another, `interrupt_ns` to serve an interrupt.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        wake: Callable[[Runner], None],
+        clock: Callable[[], float],
+        switch_ns: float = 0,
+        interrupt_ns: float = 0,
+    ) -> None:
+        self._switch_ns, self._interrupt_ns = switch_ns, interrupt_ns
         self.all = [_Cpu() for _ in range(count)]
         self.tasks: deque[Runner] = deque()
         self.interrupts: deque[Runner] = deque()
@@ -160,5 +177,11 @@ class Cpus:
     def _give(self, index: int, runner: Runner) -> None:
         runner.cpu = runner.last_cpu = index
         runner.activity = Activity.RUNNING
-        self.all[index].runner = runner
+        cpu = self.all[index]
+        cpu.runner = runner
+        if runner.interrupt:
+            runner.owes_ns = self._interrupt_ns
+        elif cpu.last_task is not runner:
+            runner.owes_ns = self._switch_ns if cpu.last_task is not None else 0
+            cpu.last_task = runner
         self._wake(runner)

@@ -20,7 +20,9 @@ Exact and fast: the threads' consecutive steps need no event of SimPy's as long 
 from __future__ import annotations
 
 import contextlib
-from heapq import heappush
+import math
+from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 import simpy
@@ -31,23 +33,26 @@ from mmsim.steps import Alternatives, KernelBug, Step
 from mmsim.timed.costs import checked_duration
 from mmsim.timed.cpus import Activity, Runner
 from mmsim.timed.delays import checked_draw
-from mmsim.timed.environment import Environment, Work
+from mmsim.timed.environment import Environment, Work, no_duration
 from mmsim.timed.recorder import where
 from mmsim.timed.waiting import enabled
 
 
 class _Tick(Event):
-    """An event that is scheduled again and again by its one owner, without being made anew each time."""
+    """An event that is scheduled again and again by its one owner, without being made anew each time.
+
+    SimPy's process would be told of it through a callback; the run loop goes on with the owner's generator itself.
+    """
 
     def __init__(self, env: simpy.Environment) -> None:
         super().__init__(env)
-        self._ok, self._value = True, None
+        self._ok, self._value, self.callbacks = True, None, []
+        self.owner: simpy.Process
+        self.go_on: Callable[[None], Event]
 
 
 class TimedRun(Environment):
     """One run of one machine; `run_to_end()` may be called once."""
-
-    _failure: BaseException | None = None
 
     def run_to_end(self) -> bool:
         """Run until nothing is left to do, the time is over or a bug is met; False if the user ended it.
@@ -55,44 +60,63 @@ class TimedRun(Environment):
         Raises whatever a thread raised.
         """
         for runner in self.runners:
-            self.process(self._thread(runner))
+            life = self._life(runner)
+            runner.tick = tick = _Tick(self)
+            tick.owner, tick.go_on = self.process(life), life.send
         queue, horizon = self._queue, self.horizon_ns
         try:
-            while queue[0][0] < horizon and self._failure is None and self.violation is None:
-                self.step()
+            while queue[0][0] < horizon and not self.over:
+                event = queue[0][3]
+                if not isinstance(event, _Tick):
+                    self.step()
+                    continue
+                self._now = heappop(queue)[0]
+                try:
+                    following = event.go_on(None)
+                except StopIteration:
+                    continue
+                if following is not event:
+                    assert following.callbacks is not None
+                    following.callbacks.append(event.owner._resume)  # noqa: SLF001 - what SimPy's own loop would do
         except KeyboardInterrupt:
             return False
         finally:
             for runner in self.runners:
                 with contextlib.suppress(RuntimeError):  # a coroutine that awaits more while it is being closed
                     runner.coroutine.close()
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
+        self.judge_rest()
         return True
 
     # One thread.
 
-    def _thread(self, me: Runner) -> ProcessGenerator:
+    def _life(self, me: Runner) -> ProcessGenerator:
         try:
-            yield from self._life(me)
+            yield from self._start(me)
+            yield from self._steps(me)
         except KernelBug as bug:
             place = where(me.coroutine)
-            self.violation = ("kernel_bug", f"{bug} ({me.thread.name}{', ' if place else ''}{place})")
+            self.violated("kernel_bug", f"{bug} ({me.thread.name}{', ' if place else ''}{place})")
         except Exception as error:  # noqa: BLE001 - SimPy would raise a copy of it; run_to_end() raises the original
-            self._failure = error
+            self.failure, self.over = error, True
 
-    def _life(self, me: Runner) -> Work:
+    def _start(self, me: Runner) -> Work:
+        if me.interrupt:
+            return
+        if self._stagger_ns:
+            yield from self._sleep(me, round(me.rng.random() * self._stagger_ns))
+            if self.recorder is not None:
+                self.recorder.went_on(me.thread.name, self._now)
+        else:
+            yield from self._get_cpu(me)
+
+    def _steps(self, me: Runner) -> Work:
         queue, values, queues, interrupts = self._queue, self.values, self.waiters.queues, self.cpus.interrupts
         send, flat, record, locks = me.coroutine.send, self._flat, self.recorder, self.locks
-        tick = _Tick(self)
+        cost, context, tick, count, watch = self._cost, me.thread.context, me.tick, self._eid, self.watch
         result: Any = None
-        if not me.interrupt:
-            if self._stagger_ns:
-                yield from self._sleep(me, round(me.rng.random() * self._stagger_ns))
-                if record is not None:
-                    record.went_on(me.thread.name, self._now)
-            else:
-                yield from self._get_cpu(me)
+        forever = math.inf
         while True:
             try:
                 step = send(result)
@@ -111,12 +135,20 @@ class TimedRun(Environment):
             while True:
                 if me.cpu < 0:
                     yield from self._get_cpu(me)
-                due = self._now + (flat if flat is not None else self._ask_cost(step, me.cpu))
+                now = self._now
+                if flat is not None:
+                    due = now + flat
+                else:
+                    due = now + cost(step, me.cpu, now, context)
+                    if me.owes_ns:
+                        due += me.owes_ns
+                        me.owes_ns = 0
+                    if not now <= due < forever:
+                        raise UserError(no_duration(step, due - now))
                 if queue[0][0] > due:
                     self._now = due
                 else:
-                    tick.callbacks = []
-                    heappush(queue, (due, NORMAL, next(self._eid), tick))
+                    heappush(queue, (due, NORMAL, next(count), tick))
                     yield tick
                 if me.granted is not None:
                     effect = me.granted
@@ -145,6 +177,10 @@ class TimedRun(Environment):
                 elif step.releases:
                     locks.released(cell, me)
                 if new is not old:
+                    if watch is not None:
+                        self.judge(step, new)
+                        if self.over:
+                            return  # or it would run on, as long as nothing else is due
                     values[cell] = new
                     if cell in queues:
                         self._changed(cell)
@@ -174,7 +210,7 @@ class TimedRun(Environment):
         timed_out = False
         while True:
             if not me.interrupt:
-                yield self.timeout(self._ask_cost(step, me.cpu))
+                yield self.timeout(self._ask_cost(step, me))
             old = None if cell is None else self._value(cell)
             alternatives = step.effect(old, *step.operands)
             if enabled(step, alternatives) or (timed_out and alternatives):
@@ -187,7 +223,7 @@ class TimedRun(Environment):
         if record is not None:
             cpu = None if me.cpu < 0 else me.cpu
             record.step(self._now, cpu, me.thread, me.coroutine, step, (old, new, result), waited)
-        self._set(cell, old, new)
+        self._set(step, old, new)
         yield from self._after(me, step)
         if record is not None:
             record.went_on(me.thread.name, self._now)

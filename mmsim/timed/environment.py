@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import simpy
 from simpy.events import Event
@@ -26,6 +26,48 @@ DEFAULT_DELAY = Fixed(100_000)
 Work = Generator[Event, Any, Any]
 
 
+class State:
+    """The cells' values, looked up by cell; one of them may be another than it is."""
+
+    __slots__ = ("_cell", "_value", "_values")
+
+    def __init__(self, values: Mapping[Cell[Any], Any], cell: Cell[Any] | None = None, value: object = None) -> None:
+        self._values, self._cell, self._value = values, cell, value
+
+    def __getitem__(self, cell: Cell[Any]) -> Any:
+        return self._value if cell is self._cell else self._values.get(cell, cell.initial)
+
+
+class Watch(Protocol):
+    """Whoever judges every step that could break a property: `mmsim.check.properties.AlwaysOn`."""
+
+    def watched(self, cell: Cell[Any], /) -> bool:
+        """Whether a change of this cell has to be judged."""
+        ...
+
+    def judge(self, before: Any, after: Any, step: Step[Any], /) -> tuple[str, str] | None:
+        """(property, what happened) if the step breaks one."""
+        ...
+
+    def at_rest(self, view: Any, /) -> tuple[str, str] | None:
+        """The same of a state in which everything is at rest."""
+        ...
+
+
+class Observer(Protocol):
+    """Whoever wants to know how things stand in the course of a run."""
+
+    every_ns: float
+
+    def begin(self, clock: Callable[[], float], /) -> None:
+        """The run is about to begin; `clock()` tells its time."""
+        ...
+
+    def look(self, now_ns: float, state: State, /) -> None:
+        """How things stand now: called every `every_ns`."""
+        ...
+
+
 class Environment(simpy.Environment):
     """SimPy's environment, and all that the threads share.  The clock counts ns."""
 
@@ -40,13 +82,14 @@ class Environment(simpy.Environment):
         recorder: Recorder | None,
         timeout_ns: float,
         stagger_ns: float = 0,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__()
         self.seed = seed
         self.horizon_ns = math.inf if until_ns is None else until_ns
         self.recorder = recorder
         self.values: dict[Cell[Any], Any] = dict(machine.initial)
-        self.cpus = Cpus(cpus, _wake, lambda: self.now)
+        self.cpus = Cpus(cpus, _wake, lambda: self.now, getattr(cost, "switch_ns", 0), getattr(cost, "interrupt_ns", 0))
         self.waiters = Waiters()
         self.locks = Locks()
         self.runners = [
@@ -55,6 +98,10 @@ class Environment(simpy.Environment):
             for t in machine.threads
         ]
         self.violation: tuple[str, str] | None = None
+        self.failure: BaseException | None = None
+        self.over = False
+        self.watch = watch
+        self._watched: dict[Cell[Any], bool] = {}
         self._rng = Random(seed)
         self._cost = cost
         self._flat = cost.ns if type(cost) is FlatCost else None
@@ -98,8 +145,11 @@ class Environment(simpy.Environment):
         assert timer.callbacks is not None
         timer.callbacks.append(expire)
 
-    def _set(self, cell: Cell[Any] | None, old: object, new: object) -> None:
+    def _set(self, step: Step[Any], old: object, new: object) -> None:
+        cell = step.cell
         if cell is not None and new is not old:
+            if self.watch is not None:
+                self.judge(step, new)
             self.values[cell] = new
             if cell in self.waiters.queues:
                 self._changed(cell)
@@ -175,6 +225,46 @@ class Environment(simpy.Environment):
         me.activity, me.last_ns = Activity.SILENT, self._now
         yield Event(self)
 
+    # Being watched.
+
+    def show(self, observer: Observer) -> None:
+        """Let somebody look on, from now to the end of the time.  Only for a run that has an end."""
+        assert self.horizon_ns < math.inf, "a look taken for ever keeps a run from ending"
+        observer.begin(lambda: self._now)
+        self.process(self._looks(observer))
+
+    def _looks(self, observer: Observer) -> Work:
+        while True:
+            yield self.timeout(observer.every_ns)
+            observer.look(self._now, State(self.values))
+
+    def violated(self, name: str, detail: str) -> None:
+        """Something was broken: the run is over."""
+        self.violation, self.over = (name, detail), True
+
+    def judge(self, step: Step[Any], new: object) -> None:
+        """Ask whoever watches whether a step about to take effect breaks a property."""
+        cell, watch = step.cell, self.watch
+        assert watch is not None
+        wanted = self._watched.get(cell)
+        if wanted is None:
+            wanted = self._watched[cell] = watch.watched(cell)
+        if wanted:
+            before = State(self.values)
+            fault = watch.judge(before, State(self.values, cell, new), step)
+            if fault is not None:
+                self.violated(*fault)
+
+    def judge_rest(self) -> None:
+        """The same of the state in which every thread has ended and no device has work."""
+        if self.watch is None or self.over:
+            return
+        done = (Activity.FINISHED, Activity.BLOCKED)
+        if all(r.activity in done and (r.activity is Activity.FINISHED or r.thread.silent) for r in self.runners):
+            fault = self.watch.at_rest(State(self.values))
+            if fault is not None:
+                self.violated(*fault)
+
     # Small things.
 
     def _value(self, cell: Cell[Any]) -> Any:
@@ -187,12 +277,17 @@ class Environment(simpy.Environment):
     def _pick(self, alternatives: tuple[tuple[Any, Any], ...]) -> tuple[Any, Any]:
         return alternatives[self._rng.randrange(len(alternatives))]
 
-    def _ask_cost(self, step: Step[Any], cpu: int) -> float:
-        ns = self._cost(step, cpu)
+    def _ask_cost(self, step: Step[Any], me: Runner) -> float:
+        ns = self._cost(step, me.cpu, self._now, me.thread.context) + me.owes_ns
+        me.owes_ns = 0
         if not 0 <= ns < math.inf:
-            msg = f"the cost of {step} came out as {ns!r}, but a duration is a number that is not negative"
-            raise UserError(msg)
+            raise UserError(no_duration(step, ns))
         return ns
+
+
+def no_duration(step: Step[Any], ns: float) -> str:
+    """What to say of a cost model that answers nonsense."""
+    return f"the cost of {step} came out as {ns!r}, but a duration is a number that is not negative"
 
 
 def _wake(runner: Runner) -> None:

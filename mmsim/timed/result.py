@@ -25,7 +25,7 @@ class Ended(Enum):
     FINISHED = "every thread finished"
     SILENT = "a device stays silent, and threads wait for it for ever"
     DEADLOCK = "threads wait for ever, for each other or for something that nobody will do"
-    VIOLATION = "the kernel model met a bug"
+    VIOLATION = "the kernel model met a bug, or a property that was watched was broken"
     UNTIL = "the time asked for was over"
     INTERRUPTED = "the user ended the run"
 

@@ -9,6 +9,7 @@ from mmsim.threads import Machine
 from mmsim.timed.costs import Cost, FlatCost, checked_duration
 from mmsim.timed.delays import Delay
 from mmsim.timed.driver import TimedRun
+from mmsim.timed.environment import Observer, Watch
 from mmsim.timed.recorder import Recorder
 from mmsim.timed.result import Result
 from mmsim.timed.summary import summary
@@ -25,6 +26,8 @@ def simulate(
     timeline: bool = False,
     timeout_ns: float = 5_000_000,
     stagger_ns: float = 0,
+    watch: Watch | None = None,
+    observer: Observer | None = None,
 ) -> Result:
     """Run the machine on `cpus` CPUs, until nothing is left to do or `until_ns` is reached.
 
@@ -32,6 +35,7 @@ def simulate(
     for one copy's) how long it takes to answer; `timeline` keeps every step and system call; `timeout_ns` is
     the time after which a `wait_until_timeout` gives up.  Every task starts at an instant of its own, drawn from the
     first `stagger_ns`; at 0 all start together, and with flat costs and fixed delays every seed gives the same run.
+    `watch` judges every step that could break a property; `observer` is shown the state again and again.
     The same arguments give the same result.
 
     Raises UserError for impossible arguments, and whatever a thread raises, `KernelBug` apart: that is a violation.
@@ -51,6 +55,8 @@ def simulate(
             raise UserError(msg)
     recorder = Recorder() if timeline else None
     chosen = FlatCost() if cost is None else cost
-    run = TimedRun(machine, cpus, seed, chosen, delays or {}, until_ns, recorder, timeout_ns, stagger_ns)
+    run = TimedRun(machine, cpus, seed, chosen, delays or {}, until_ns, recorder, timeout_ns, stagger_ns, watch)
+    if observer is not None:
+        run.show(observer)
     completed = run.run_to_end()
     return summary(run, interrupted=not completed)

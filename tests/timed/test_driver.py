@@ -458,7 +458,7 @@ def test_exponential_delays_have_their_mean():
 def test_a_cost_model_is_asked_for_every_attempt():
     asked_for = []
 
-    def cost(step, cpu):
+    def cost(step, cpu, _now, _context):
         asked_for.append((step.word, cpu))
         return 100 if step.word == "lock" else 1
 

@@ -56,7 +56,7 @@ def build(program):
 
 
 def run(program, cpus, costs, *, metronome):
-    def cost(step, cpu):
+    def cost(step, cpu, _now, _context):
         return costs[(len(step.word) + cpu) % len(costs)]
 
     timed = TimedRun(build(program), cpus, 3, cost, {"disk": Fixed(40)}, 6_000, Recorder(), 500)

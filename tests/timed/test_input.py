@@ -41,7 +41,7 @@ def test_the_time_to_simulate(ns):
 @pytest.mark.parametrize("ns", [-1, math.nan, math.inf])
 def test_a_cost_model_gone_wrong(ns):
     with pytest.raises(UserError, match="the cost of lock"):
-        simulate(two_users(), cost=lambda _step, _cpu: ns)
+        simulate(two_users(), cost=lambda _step, _cpu, _now, _context: ns)
 
 
 def test_a_distribution_gone_wrong():

@@ -135,7 +135,7 @@ async def shmem_setattr(k: Kernel, inode: Inode, size: int) -> int:
         if size != old:
             await inode.i_size.store(size)
         if size < old:
-            await truncate_range(k, inode.mapping, size, -(-old // PAGE_SIZE) * PAGE_SIZE)
+            await truncate_range(k, inode.mapping, size, -(-old // PAGE_SIZE) * PAGE_SIZE, even_cows=True)
     return 0
 
 
@@ -151,10 +151,8 @@ async def shmem_chmod(inode: Inode, mode: int) -> int:
 
 async def shmem_fallocate(k: Kernel, inode: Inode, mode: int, offset: int, length: int) -> int:
     """Allocate pages, or punch a hole: 0 or an errno.  What is allocated reads as the hole did, so no seal minds."""
-    if offset < 0 or length <= 0:
-        return -EINVAL
     punch, keep_size = mode & FALLOC_FL_PUNCH_HOLE, mode & FALLOC_FL_KEEP_SIZE
-    if mode & ~(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) or (punch and not keep_size):
+    if mode & ~(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE):
         return -EOPNOTSUPP
     end = offset + length
     async with inode.i_mutex:

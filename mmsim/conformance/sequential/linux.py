@@ -235,10 +235,10 @@ class Linux:
         return pid
 
     def _serve(self, number: int) -> NoReturn:
-        """Do what is told until killed."""
-        native.prctl(native.PR_SET_PDEATHSIG, signal.SIGKILL)
+        """Do what is told, until killed or until the worker, who alone has the other ends, is gone."""
+        for ours, _ in self._sockets:
+            ours.close()
         _, theirs = self._sockets[number]
-        theirs.settimeout(None)
         while True:
             (call, next_number), _ = receive(theirs)
             match call.verb:

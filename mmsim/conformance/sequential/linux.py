@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -266,3 +267,14 @@ def _wait_for_death(pid: int) -> None:
         select.select([descriptor], [], [], PATIENCE_S)
     finally:
         os.close(descriptor)
+
+
+def serve(scratch: Path, hear: Callable[[], Any], tell: Callable[..., None]) -> NoReturn:
+    """Perform what the session asks for, batch by batch, until it ends: answers and how many seconds they took."""
+    linux = Linux(scratch)
+    tell("ready", writes_by_page())
+    while True:
+        programs = hear().programs()
+        began = time.perf_counter()
+        answers = list(map(linux.perform, programs))
+        tell("answers", answers, time.perf_counter() - began)

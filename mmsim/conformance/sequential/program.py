@@ -48,7 +48,8 @@ from mmsim.syscalls import (
 
 ARENA_PAGES: Final = 20
 """Few enough for mappings to meet each other."""
-ARENA_LENGTH: Final = ARENA_PAGES * PAGE_SIZE
+ARENA_LENGTH: Final = (ARENA_PAGES + 4) * PAGE_SIZE
+"""With what a mapping that begins on the last of them reaches beyond."""
 PROCESSES: Final = 3
 """How many processes a program can have, the first among them."""
 LONGEST: Final = 30
@@ -215,7 +216,8 @@ class _Draw:
         """The address of a page that may well be mapped."""
         if not self._mapped or self._random() < SELDOM:
             return self.fresh()
-        return self.one(self._mapped) + PAGE_SIZE * self.one((0, 0, 0, 0, 0, 1, 1, 2))
+        near = self.one(self._mapped) + PAGE_SIZE * self.one((0, 0, 0, 0, 0, 1, 1, 2))
+        return min(near, ARENA + PAGE_SIZE * (ARENA_PAGES - 1))
 
     def fresh(self) -> int:
         """Any address for a mapping of up to three pages."""
@@ -339,3 +341,30 @@ def with_ending(program: Program) -> Program:
         looks += [Call(process, "pread", (fd, LARGEST, 0)) for fd in range(FIRST, FIRST + opened)]
         looks += [Call(process, "load", (page, PAGE_SIZE)) for page in pages]
     return (*program, *looks)
+
+
+@attrs.frozen
+class Batch:
+    """Several programs of one seed, which whoever performs them draws for himself."""
+
+    seed: int
+    numbers: range
+    longest: int
+    forks: bool
+    in_page: bool
+
+    def programs(self) -> list[Program]:
+        """The programs, each with its ending."""
+        how = {"longest": self.longest, "forks": self.forks, "in_page": self.in_page}
+        return [with_ending(generate(self.seed, number, **how)) for number in self.numbers]
+
+
+@attrs.frozen
+class Given:
+    """Programs in so many words."""
+
+    given: tuple[Program, ...]
+
+    def programs(self) -> list[Program]:
+        """The programs as they are."""
+        return list(self.given)

@@ -367,7 +367,10 @@ class Syscalls(Protocol):
         ...
 
     async def reopen(self, fd: int, flags: int) -> int:
-        """open("/proc/self/fd/N"): another open file of the same inode, with a mode of its own.  As `open`."""
+        """open("/proc/self/fd/N"): another open file of the same inode, with a mode of its own.
+
+        As `open`; -ENOENT where the descriptor is not open.
+        """
         ...
 
     async def remount(self, mount: Mount, flags: int) -> int:

@@ -60,21 +60,32 @@ async def mremap(k: Kernel, start: int, old_length: int, new_length: int, flags:
 
 async def mremap_to(k: Kernel, mm: Mm, start: int, old_size: int, new_size: int, to: int) -> int:
     """Move to a place that is told, whatever is mapped there: the new address, or an errno."""
-    several = old_size == new_size and k.release.has(MREMAP_CHECKS_BEFORE_UNMAPPING)
     kept = min(old_size, new_size)
     if k.release.has(MREMAP_CHECKS_BEFORE_UNMAPPING):
-        vma = find_vma(await mm.mmap.load(), start)
-        if vma is None or (not several and start + kept > vma.end):
+        vmas = await mm.mmap.load()
+        vma = find_vma(vmas, start)
+        if vma is None:
+            return -EFAULT
+        if old_size == new_size:
+            return await remap_move(k, mm, vmas, start, start + kept, to)
+        if start + kept > vma.end:
             return -EFAULT
     await unmap_range(k, mm, to, to + new_size)
     await unmap_range(k, mm, start + kept, start + old_size)
-    vmas = await mm.mmap.load()
-    vma = find_vma(vmas, start)
-    if vma is None or (not several and start + kept > vma.end):
+    vma = find_vma(await mm.mmap.load(), start)
+    if vma is None or start + kept > vma.end:
         return -EFAULT
-    for moving in (each for each in vmas if start < each.end and each.start < start + kept):
-        low, high = max(start, moving.start), min(start + kept, moving.end)
-        await move_vma(k, mm, moving, low, high - low, high - low + new_size - kept, to + low - start)
+    return await move_vma(k, mm, vma, start, kept, new_size, to)
+
+
+async def remap_move(k: Kernel, mm: Mm, vmas: tuple[Vma, ...], start: int, end: int, to: int) -> int:
+    """Move every VMA of a range.  Where the range has a gap, what is mapped at its target stays."""
+    for vma in vmas:
+        low, high = max(start, vma.start), min(end, vma.end)
+        if low < high:
+            target = to + low - start
+            await unmap_range(k, mm, target, target + high - low)
+            await move_vma(k, mm, vma, low, high - low, high - low, target)
     return to
 
 

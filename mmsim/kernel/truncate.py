@@ -7,7 +7,7 @@ no such mark: a fault after the punch makes a new page of zeros, and one before 
 Whole pages leave the cache whoever holds them, so a late write lands in a page that is no longer the file's.  What is
 left of a page at either end is zeroed in place.
 
-A truncation takes private copies away as well (even_cows), so that nothing is mapped beyond the end; a hole leaves them.
+A truncation takes private copies away as well (even_cows), so nothing stays mapped beyond the end; a hole leaves them.
 
 Not modelled: faults that wait for a punch (shmem_falloc), which keeps a punch from going on for
 ever and forbids no order, for a fault may come just before it.

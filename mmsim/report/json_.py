@@ -65,8 +65,8 @@ import attrs
 from mmsim.check.judge import holds_for
 from mmsim.report.argument import argument
 from mmsim.report.diagram import diagram
-from mmsim.report.programs import answer, scenario, written
 from mmsim.report.judged import broken, detail, observation, told
+from mmsim.report.programs import answer, scenario, written
 from mmsim.report.values import show
 from mmsim.scenario import LINUX_CARRIES
 from mmsim.verdict import Undecided, Violated
@@ -312,9 +312,7 @@ def programs(result: ProgramsResult) -> dict[str, Any]:
                         "model": answer(model),
                         "agree": linux == model,
                     }
-                    for call, linux, model in zip(
-                        difference.program, difference.linux, difference.model, strict=True
-                    )
+                    for call, linux, model in zip(difference.program, difference.linux, difference.model, strict=True)
                 ],
             }
             for difference in result.differences

@@ -59,7 +59,9 @@ def text(result: ProgramsResult) -> str:
     uncounted = result.programs - result.agreed - len(result.differences)
     if uncounted:
         lines.append(f"{uncounted:,} programs more differ, and are not shown")
-    lines += [f"Speed: {_rate(result, result.linux_seconds)} on Linux, {_rate(result, result.model_seconds)} in the model"]
+    lines += [
+        f"Speed: {_rate(result, result.linux_seconds)} on Linux, {_rate(result, result.model_seconds)} in the model"
+    ]
     ended = ", ended by Ctrl-C" if result.interrupted else ""
     lines.append(f"{result.agreed:,} of {result.programs:,} programs agreed, {result.calls:,} calls{ended}")
     return "\n".join(lines)
@@ -72,6 +74,7 @@ def _rate(result: ProgramsResult, seconds: float) -> str:
 def scenario(result: ProgramsResult, difference: Difference) -> str:
     """A scenario file that performs the program, with both answers beside each call."""
     differing = sum(one != other for one, other in zip(difference.linux, difference.model, strict=True))
+    answers = "one answer" if differing == 1 else f"{differing} answers"
     processes = sorted({call.process for call in difference.program} | set(_forked(difference.program)))
     once = "" if difference.repeats else "\nA second run of it did not differ, so it is as it was drawn.\n"
     bodies = "\n\n\n".join(_function(process, difference) for process in processes)
@@ -81,7 +84,7 @@ def scenario(result: ProgramsResult, difference: Difference) -> str:
     mounts = ", mounts=(TMPFS,)" if "TMPFS" in bodies else ""
     mount = 'TMPFS = Mount("tmpfs")\n\n\n' if mounts else "\n"
     imported = f"from mmsim.syscalls import {', '.join(names)}\n" if names else ""
-    return f'''"""Linux {result.linux} and the model ({result.strategy} on {result.release}) differ in {differing} of its answers.
+    return f'''"""Linux {result.linux} and the model ({result.strategy} on {result.release}) differ in {answers}.
 
 It comes from program {difference.number} of seed {result.seed}; its calls are made in the order of their numbers.
 {once}
@@ -120,7 +123,9 @@ def _forked(program: Sequence[Call]) -> range:
 
 def _function(process: int, difference: Difference) -> str:
     lines = list(_calls(process, difference)) or ["    pass"]
-    return "\n".join([f"async def {_name(process)}(sys, shared):", "    answers = []", *lines, "    return tuple(answers)"])
+    return "\n".join(
+        [f"async def {_name(process)}(sys, shared):", "    answers = []", *lines, "    return tuple(answers)"]
+    )
 
 
 def _calls(process: int, difference: Difference) -> Iterator[str]:

@@ -111,14 +111,12 @@ class LinuxMachine:
 
     def _reopen(self, fd: int, flags: int) -> int:
         path = ctypes.create_string_buffer(b"/proc/self/fd/%d" % fd)
-        opened = self._call(native.SYS_OPEN, native.address_of(path), flags, 0)
-        # The link of a descriptor that is not open does not exist; to a program that is -EBADF, as everywhere.
-        return -9 if opened == -2 else opened
+        return self._call(native.SYS_OPEN, native.address_of(path), flags, 0)
 
     def _reads(self, number: int) -> Callable[..., Answer]:
         def reads(fd: int, length: int, *offset: int) -> Answer:
             got = self._call(number, fd, self._into, length, *offset)
-            return got if got < 0 else self._buffer[:got]
+            return got if got < 0 else ctypes.string_at(self._into, got)
 
         return reads
 
@@ -140,7 +138,7 @@ class LinuxMachine:
 
     def _load(self, address: int, length: int) -> Answer:
         fault = self._memory.copy(self._into, address, length)
-        return signal.Signals(fault).name if fault else self._buffer[:length]
+        return signal.Signals(fault).name if fault else ctypes.string_at(self._into, length)
 
     def _store(self, address: int, letter: int, length: int) -> Answer:
         fault = self._memory.copy(address, self._filled_with(letter, length), length)
@@ -168,8 +166,9 @@ class Linux:
             raise native.Impossible(msg) from None
         os.umask(0)
         self._machine = LinuxMachine(folder)
-        self._sockets = [tuple(map(_high, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)))
-                         for _ in range(PROCESSES)]
+        self._sockets = [
+            tuple(map(_high, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))) for _ in range(PROCESSES)
+        ]
         self._machine.clear()
 
     def perform(self, program: Program) -> tuple[Answer, ...]:

@@ -29,7 +29,7 @@ class _Child:
         self.__name__ = name
 
 
-CHILDREN: Final = tuple(map(_Child, NAMES))
+CHILDREN: Final[tuple[Any, ...]] = tuple(map(_Child, NAMES))
 
 
 class ModelMachine:
@@ -52,11 +52,12 @@ class ModelMachine:
         if not (call.process < len(self._alive) and self._alive[call.process]):
             return None
         try:
-            return self._answer(call)
+            answer: Answer = self._answer(call)
         except KernelBug as bug:
             return f"kernel bug: {bug}"
+        return answer
 
-    def _answer(self, call: Call) -> Answer:
+    def _answer(self, call: Call) -> Any:
         sys, arguments = self._calls[call.process], call.arguments
         match call.verb:
             case "fork":

@@ -7,10 +7,11 @@ model, and any part of a program is a program.  What is written or stored is one
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -61,7 +62,8 @@ NOT_ASKED: Final = (
     "what wait() and signals tell of a process that exits",
 )
 
-Arguments = tuple[int | str, ...]
+Arguments = tuple[Any, ...]
+"""Numbers, and names of files."""
 
 
 @attrs.frozen
@@ -355,8 +357,8 @@ class Batch:
 
     def programs(self) -> list[Program]:
         """The programs, each with its ending."""
-        how = {"longest": self.longest, "forks": self.forks, "in_page": self.in_page}
-        return [with_ending(generate(self.seed, number, **how)) for number in self.numbers]
+        draw = functools.partial(generate, longest=self.longest, forks=self.forks, in_page=self.in_page)
+        return [with_ending(draw(self.seed, number)) for number in self.numbers]
 
 
 @attrs.frozen

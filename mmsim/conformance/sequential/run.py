@@ -132,13 +132,13 @@ def kind_of(program: Program, real: Answers, modelled: Answers) -> tuple[str, ob
     """The call and both answers where they first differ, what was read left out; None where they agree."""
     for call, one, other in zip(program, real, modelled, strict=True):
         if one != other:
-            return call.verb, *(len(each) if isinstance(each, bytes) else _sign(each) for each in (one, other))
+            return call.verb, _kind(one), _kind(other)
     return None
 
 
-def _sign(answer: Answer) -> object:
-    """An errno, or a signal; a count, a descriptor or an address is as good as another."""
-    return answer if not isinstance(answer, int) else min(answer, 0)
+def _kind(answer: Answer) -> object:
+    """An errno or a signal; one count, descriptor, address or content is as good as another."""
+    return 0 if isinstance(answer, bytes) or (isinstance(answer, int) and answer > 0) else answer
 
 
 def conform_programs(

@@ -1,8 +1,8 @@
 """From a program that shows a difference to a smaller one that shows one too.
 
 Every call that can go goes, most of them first, and every number becomes a simpler one where the difference stays.
-What is left is minimal in this: no single call can be taken out of it.  The difference stays the same one (`run.kind_of`), or
-it would turn into another that is simpler to have.
+What is left is minimal in this: no single call can be taken out of it.  The difference stays the
+same one (`run.kind_of`), or it would turn into another that is simpler to have.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from mmsim.kernel.filemap import find_get_page
 from mmsim.kernel.page_alloc import alloc_page, delete_from_page_cache, get_page, put_page
+from mmsim.kernel.releases import SAME_SIZE_TRUNCATES
 from mmsim.kernel.swap import lru_cache_add
 from mmsim.kernel.truncate import truncate_range
 from mmsim.kernel.types import AddressSpace, Inode, Kernel, Page, patched
@@ -134,7 +135,7 @@ async def shmem_setattr(k: Kernel, inode: Inode, size: int) -> int:
             return -EPERM
         if size != old:
             await inode.i_size.store(size)
-        if size < old:
+        if size < old or (size == old and k.release.has(SAME_SIZE_TRUNCATES)):
             await truncate_range(k, inode.mapping, size, -(-old // PAGE_SIZE) * PAGE_SIZE, even_cows=True)
     return 0
 

@@ -36,7 +36,8 @@ MASKS: Final = {
 }
 ADDRESSES: Final = {"munmap": (0,), "mprotect": (0,), "madvise": (0,), "mremap": (0, 4), "load": (0,), "store": (0,)}
 FILLED: Final = {"write": 1, "pwrite": 1, "store": 1}
-FIRST_PROCESS: Final = "main"
+NAMES: Final = ("main", "child", "other")
+"""What the processes of a program are called."""
 
 
 def status(result: ProgramsResult) -> int:
@@ -113,7 +114,7 @@ def _constants() -> list[str]:
 
 
 def _name(process: int) -> str:
-    return f"process{process}" if process else FIRST_PROCESS
+    return NAMES[process]
 
 
 def _forked(program: Sequence[Call]) -> range:

@@ -57,6 +57,8 @@ LONGEST: Final = 30
 
 NOT_ASKED: Final = (
     "mremap() to an address of the kernel's choice, which is the machine's own affair: it stays in place or is told",
+    "mremap() that changes the size of several pages to that of several others, for whether they are in one VMA or in "
+    "two that would have to be merged, which the model never does, decides whether it is EFAULT",
     "MFD_HUGETLB, for a machine may have no huge pages to give, and PROT_EXEC, for no instruction is fetched here",
     "descriptors passed over a socket, for the model has no such call: fork() and /proc/self/fd share files instead",
     "what wait() and signals tell of a process that exits",
@@ -167,6 +169,8 @@ WEIGHTS: Final = {
 FORKING: Final = {**WEIGHTS, "fork": 6, "exit": 2}
 
 
+BEGINNING: Final = ("memfd_create", "pwrite", "mmap")
+FORKING_BEGINNING: Final = (*BEGINNING, "store", "fork", "store", "load")
 INVALID: Final = (MFD_EXEC | MFD_NOEXEC_SEAL, 0x20)
 FORKING_SHARE: Final = 0.1
 """How many of the programs that may fork do: a process costs as much as a hundred programs without."""
@@ -224,6 +228,13 @@ class _Draw:
     def fresh(self) -> int:
         """Any address for a mapping of up to three pages."""
         return ARENA + PAGE_SIZE * self.below(ARENA_PAGES - 4)
+
+    def resized(self) -> tuple[int, int]:
+        """(old length, new length) of an mremap(): where they differ, one of them is a page."""
+        if self.below(2):
+            return (length := self.one(MAP_LENGTHS)), length
+        lengths = PAGE_SIZE, self.one(MAP_LENGTHS)
+        return lengths if self.below(2) else lengths[::-1]
 
     def written(self) -> tuple[int, int]:
         """(length, offset) of a write."""
@@ -289,7 +300,7 @@ class _Draw:
             case "madvise":
                 return self.page(), self.one(MAP_LENGTHS), MADV_DONTNEED
             case "mremap":
-                sizes = self.page(), self.one(MAP_LENGTHS), self.one(MAP_LENGTHS)
+                sizes = self.page(), *self.resized()
                 if self.below(3) == 0:
                     return *sizes, 0, 0
                 to = self.fresh()
@@ -310,14 +321,14 @@ def generate(seed: int, number: int, *, longest: int = LONGEST, forks: bool = Tr
     """
     draw = random.Random(seed * 1_000_003 + number)
     state = _Draw(draw, in_page=in_page)
-    weights, sums = (WEIGHTS, CUMULATED)
+    weights, sums, beginning = WEIGHTS, CUMULATED, BEGINNING
     if forks and draw.random() < FORKING_SHARE:
-        weights, sums = (FORKING, FORKING_CUMULATED)
-    # A file with content first: nothing is learned from calls that find nothing.
-    beginning = ("memfd_create", "pwrite", "mmap")[: 1 + state.below(3)]
-    rest = draw.choices(tuple(weights), cum_weights=sums, k=state.below(longest - len(beginning) + 1))
+        weights, sums, beginning = FORKING, FORKING_CUMULATED, FORKING_BEGINNING
+    # A file with content first, for nothing is learned from calls that find nothing.
+    first = beginning[: 1 + state.below(len(beginning))]
+    rest = draw.choices(tuple(weights), cum_weights=sums, k=state.below(longest - len(first) + 1))
     calls = []
-    for verb in (*beginning, *rest):
+    for verb in (*first, *rest):
         process = state.below(state.processes)
         if verb == "fork":
             if state.processes == PROCESSES:

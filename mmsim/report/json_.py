@@ -49,8 +49,8 @@ locks: [{lock_class, acquired, waits, wait_ns, longest_wait_ns}], system_calls: 
 steps}]}; times in ns.  A result of `conform`: {test, release, runs, agrees, skipped, model_complete, observed:
 [{threads, count}], impossible, unseen, silent: [{threads}], stuck: [TEXT], seconds}.
 A result of `conform --random`: {linux, release, strategy, seed, programs, calls, agreed, skipped, interrupted,
-not_asked: [TEXT], linux_seconds, model_seconds, differences: [{program, repeats, scenario, calls: [{process, call,
-linux, model, agree}]}]}; `scenario` is the text of a scenario file.
+not_asked: [TEXT], forking, linux_seconds, forking_seconds, model_seconds, differences: [{program, repeats, scenario,
+calls: [{process, call, linux, model, agree}]}]}; `scenario` is the text of a scenario file.
 
 Values inside the simulated machine are written as text, exactly as the text report writes them.
 """
@@ -297,7 +297,9 @@ def programs(result: ProgramsResult) -> dict[str, Any]:
         "skipped": result.skipped,
         "interrupted": result.interrupted,
         "not_asked": list(result.not_asked),
+        "forking": result.forking,
         "linux_seconds": round(result.linux_seconds, 3),
+        "forking_seconds": round(result.forking_seconds, 3),
         "model_seconds": round(result.model_seconds, 3),
         "differences": [
             {

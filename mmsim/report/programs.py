@@ -60,16 +60,19 @@ def text(result: ProgramsResult) -> str:
     uncounted = result.programs - result.agreed - len(result.differences)
     if uncounted:
         lines.append(f"{uncounted:,} programs more differ, and are not shown")
-    lines += [
-        f"Speed: {_rate(result, result.linux_seconds)} on Linux, {_rate(result, result.model_seconds)} in the model"
-    ]
+    alone = result.programs - result.forking
+    lines.append(
+        f"Speed: Linux {_rate(alone, result.linux_seconds)} of one process and "
+        f"{_rate(result.forking, result.forking_seconds)} of several, "
+        f"the model {_rate(result.programs, result.model_seconds)}"
+    )
     ended = ", ended by Ctrl-C" if result.interrupted else ""
     lines.append(f"{result.agreed:,} of {result.programs:,} programs agreed, {result.calls:,} calls{ended}")
     return "\n".join(lines)
 
 
-def _rate(result: ProgramsResult, seconds: float) -> str:
-    return f"{result.programs / seconds:,.0f} programs/s" if seconds else "no programs"
+def _rate(programs: int, seconds: float) -> str:
+    return f"{programs / seconds:,.0f} programs/s" if seconds else "no programs"
 
 
 def scenario(result: ProgramsResult, difference: Difference) -> str:

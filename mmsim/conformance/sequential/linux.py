@@ -269,11 +269,17 @@ def _wait_for_death(pid: int) -> None:
 
 
 def serve(scratch: Path, hear: Callable[[], Any], tell: Callable[..., None]) -> NoReturn:
-    """Perform what the session asks for, batch by batch, until it ends: answers and how many seconds they took."""
+    """Perform what the session asks for, batch by batch, until it ends.
+
+    Told are the answers, and how many seconds the programs of one process took and how many the others.
+    """
     linux = Linux(scratch)
     tell("ready", writes_by_page())
     while True:
-        programs = hear().programs()
-        began = time.perf_counter()
-        answers = list(map(linux.perform, programs))
-        tell("answers", answers, time.perf_counter() - began)
+        answers = []
+        seconds = [0.0, 0.0]
+        for program in hear().programs():
+            began = time.perf_counter()
+            answers.append(linux.perform(program))
+            seconds[has_processes(program)] += time.perf_counter() - began
+        tell("answers", answers, seconds)

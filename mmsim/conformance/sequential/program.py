@@ -57,8 +57,10 @@ LONGEST: Final = 30
 
 NOT_ASKED: Final = (
     "mremap() to an address of the kernel's choice, which is the machine's own affair: it stays in place or is told",
-    "mremap() that changes the size of several pages to that of several others, for whether they are in one VMA or in "
-    "two that would have to be merged, which the model never does, decides whether it is EFAULT",
+    (
+        "mremap() that changes the size of several pages to that of several others, for whether they are in one VMA or "
+        "in two that would have to be merged, which the model never does, decides whether it is EFAULT"
+    ),
     "MFD_HUGETLB, for a machine may have no huge pages to give, and PROT_EXEC, for no instruction is fetched here",
     "descriptors passed over a socket, for the model has no such call: fork() and /proc/self/fd share files instead",
     "what wait() and signals tell of a process that exits",
@@ -169,8 +171,10 @@ WEIGHTS: Final = {
 FORKING: Final = {**WEIGHTS, "fork": 6, "exit": 2}
 
 
-BEGINNING: Final = ("memfd_create", "pwrite", "mmap")
+BEGINNING: Final[tuple[str, ...]] = ("memfd_create", "pwrite", "mmap")
 FORKING_BEGINNING: Final = (*BEGINNING, "store", "fork", "store", "load")
+ACCEPTED: Final = 8
+"""How many of `MFD_FLAGS`, from the first on, every kernel accepts or only old ones refuse."""
 INVALID: Final = (MFD_EXEC | MFD_NOEXEC_SEAL, 0x20)
 FORKING_SHARE: Final = 0.1
 """How many of the programs that may fork do: a process costs as much as a hundred programs without."""
@@ -225,6 +229,13 @@ class _Draw:
         near = self.one(self._mapped) + PAGE_SIZE * self.one((0, 0, 0, 0, 0, 1, 1, 2))
         return min(near, ARENA + PAGE_SIZE * (ARENA_PAGES - 1))
 
+    def gone(self) -> int:
+        """A page that will not be mapped after the call."""
+        page = self.page()
+        if page in self._mapped:
+            self._mapped.remove(page)
+        return page
+
     def fresh(self) -> int:
         """Any address for a mapping of up to three pages."""
         return ARENA + PAGE_SIZE * self.below(ARENA_PAGES - 4)
@@ -247,7 +258,7 @@ class _Draw:
         """What the call is called with."""
         match verb:
             case "memfd_create":
-                flags = self.one(MFD_FLAGS)
+                flags = self.one(MFD_FLAGS if self._open else MFD_FLAGS[:ACCEPTED])
                 if flags not in INVALID:
                     self.opened()
                 return "file", flags
@@ -294,13 +305,13 @@ class _Draw:
                 offset = PAGE_SIZE * self.one((0, 0, 0, 0, 1, 2))
                 return self.fd(), self.one(PROTS), kind, self.one(MAP_LENGTHS), offset, address
             case "munmap":
-                return self.page(), self.one(MAP_LENGTHS)
+                return self.gone(), self.one(MAP_LENGTHS)
             case "mprotect":
                 return self.page(), self.one(MAP_LENGTHS), self.one(PROTS)
             case "madvise":
                 return self.page(), self.one(MAP_LENGTHS), MADV_DONTNEED
             case "mremap":
-                sizes = self.page(), *self.resized()
+                sizes = self.gone(), *self.resized()
                 if self.below(3) == 0:
                     return *sizes, 0, 0
                 to = self.fresh()

@@ -19,7 +19,7 @@ import attrs
 
 from mmsim.conformance.run import Worker
 from mmsim.conformance.sequential import model
-from mmsim.conformance.sequential.program import LONGEST, NOT_ASKED, Answer, Batch, Given, Program
+from mmsim.conformance.sequential.program import LONGEST, NOT_ASKED, Answer, Batch, Given, Program, has_processes
 from mmsim.conformance.sequential.shrink import shrunk
 from mmsim.conformance.worker import ProgramsRequest
 from mmsim.errors import UserError
@@ -71,8 +71,11 @@ class ProgramsResult:
     not_asked: tuple[str, ...] = NOT_ASKED
     skipped: str | None = None
     interrupted: bool = False
+    forking: int = 0
+    """How many of the programs had several processes, or one that exits."""
     linux_seconds: float = 0.0
-    """How long the kernel was asked, and the model."""
+    """How long the kernel was asked for programs of one process, how long for the others, and the model for all."""
+    forking_seconds: float = 0.0
     model_seconds: float = 0.0
 
 
@@ -100,7 +103,13 @@ class _Session:
             model.perform, strategy=strategy, release=release
         )
         self.linux_seconds = 0.0
+        self.forking_seconds = 0.0
         self.model_seconds = 0.0
+
+    @property
+    def seconds(self) -> tuple[float, float, float]:
+        """On Linux, on Linux with several processes, in the model."""
+        return self.linux_seconds, self.forking_seconds, self.model_seconds
 
     def perform(self, asked: Batch | Given) -> Iterator[tuple[Program, Answers, Answers]]:
         """Each program with the kernel's answers and the model's."""
@@ -112,7 +121,9 @@ class _Session:
         kind, real, *took = self._worker.next_message(PATIENCE_S)
         if kind != "answers":
             raise UserError(real)
-        self.linux_seconds += took[0]
+        ((one, several),) = took
+        self.linux_seconds += one
+        self.forking_seconds += several
         return zip(programs, real, modelled, strict=True)
 
     def smallest(self, number: int, program: Program, real: Answers, modelled: Answers) -> Difference:
@@ -164,7 +175,7 @@ def conform_programs(
         session = _Session(worker, strategy, release)
         differing = []
         interrupted = False
-        done = calls = 0
+        done = calls = forking = 0
         began = time.monotonic()
         try:
             for first in range(0, count, BATCH):
@@ -172,6 +183,7 @@ def conform_programs(
                 performed = session.perform(Batch(seed, numbers, longest, forks, in_page))
                 for number, (program, real, modelled) in zip(numbers, performed, strict=True):
                     calls += len(program)
+                    forking += has_processes(program)
                     if real != modelled:
                         differing.append((number, program, real, modelled))
                 done = numbers.stop
@@ -181,7 +193,7 @@ def conform_programs(
                     break
         except KeyboardInterrupt:
             interrupted = True
-        linux_seconds, model_seconds = session.linux_seconds, session.model_seconds
+        linux_seconds, forking_seconds, model_seconds = session.seconds
         kinds = {kind_of(*each[1:]): each for each in reversed(differing)}  # of each kind the first
         shown = sorted(kinds.values(), key=operator.itemgetter(0))[:SHOWN]
         differences = () if interrupted else tuple(session.smallest(*each) for each in shown)
@@ -193,6 +205,8 @@ def conform_programs(
         differences=differences,
         not_asked=(*NOT_ASKED, WITHIN_PAGES) if in_page else NOT_ASKED,
         interrupted=interrupted,
+        forking=forking,
         linux_seconds=linux_seconds,
+        forking_seconds=forking_seconds,
         model_seconds=model_seconds,
     )

@@ -14,7 +14,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -35,9 +35,12 @@ from mmsim.conformance.sequential.program import (
     has_processes,
 )
 from mmsim.errors import UserError
+from mmsim.syscalls import PAGE_SIZE
 
 PATIENCE_S: Final = 20.0
 """How long one call may take."""
+HEAVIEST: Final = 16
+"""Pages of answers after which a message ends: half of what it may have."""
 HUGE: Final = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
 
 
@@ -188,22 +191,20 @@ class Linux:
         alive = [True]
         answers: list[Answer] = []
         try:
-            for call in program:
-                if not (call.process < len(pids) and alive[call.process]):
-                    answers.append(None)
+            for run in _runs(program):
+                process, verb = run[0].process, run[0].verb
+                if not (process < len(pids) and alive[process]) or (verb == "fork" and len(pids) == PROCESSES):
+                    answers += [None] * len(run)
                     continue
-                if call.verb == "fork" and len(pids) == PROCESSES:
-                    answers.append(None)
-                    continue
-                answer = self._ask(call, len(pids))
-                if call.verb == "fork" and answer > 0:
-                    pids.append(answer)
+                told = self._ask(process, run, len(pids))
+                if verb == "fork" and told[0] > 0:
+                    pids.append(told[0])
                     alive.append(True)
-                    answer = len(pids) - 1
-                if call.verb == "exit":
-                    alive[call.process] = False
-                    _wait_for_death(pids[call.process])
-                answers.append(answer)
+                    told = [len(pids) - 1]
+                if verb == "exit":
+                    alive[process] = False
+                    _wait_for_death(pids[process])
+                answers += told
         finally:
             for pid in pids:
                 with suppress(ProcessLookupError):
@@ -213,16 +214,16 @@ class Linux:
             self._machine.unlink()
         return tuple(answers)
 
-    def _ask(self, call: Call, number: int) -> Any:
-        ours, _ = self._sockets[call.process]
-        send(ours, call, number)
+    def _ask(self, process: int, run: Program, number: int) -> list[Any]:
+        ours, _ = self._sockets[process]
+        send(ours, run, number)
         ours.settimeout(PATIENCE_S)
         try:
-            (answer,), _ = receive(ours)
+            (answers,), _ = receive(ours)
         except TimeoutError:
-            msg = f"{call.verb}{call.arguments} did not return within {PATIENCE_S:g} s, or its process has died of it"
+            msg = f"{run[0].verb}{run[0].arguments} did not return within {PATIENCE_S:g} s, or its process died of it"
             raise UserError(msg) from None
-        return answer
+        return list(answers)
 
     def _fork(self, number: int) -> int:
         """The pid of a new process, which is to be process `number`.  Returns in the parent only."""
@@ -240,15 +241,36 @@ class Linux:
             ours.close()
         _, theirs = self._sockets[number]
         while True:
-            (call, next_number), _ = receive(theirs)
-            match call.verb:
+            (run, next_number), _ = receive(theirs)
+            match run[0].verb:
                 case "fork":
-                    send(theirs, self._fork(next_number))
+                    send(theirs, [self._fork(next_number)])
                 case "exit":
-                    send(theirs, 0)
+                    send(theirs, [0])
                     os._exit(0)
                 case _:
-                    send(theirs, self._machine.perform(call))
+                    send(theirs, list(map(self._machine.perform, run)))
+
+
+def _runs(program: Program) -> Iterator[Program]:
+    """The program cut where another process goes on: what is between is told in one message, if that is not long."""
+    run: list[Call] = []
+    for call in program:
+        apart = call.verb in {"fork", "exit"}
+        if run and (apart or call.process != run[0].process or sum(map(_weight, run)) >= HEAVIEST):
+            yield tuple(run)
+            run = []
+        run.append(call)
+        if apart:
+            yield tuple(run)
+            run = []
+    if run:
+        yield tuple(run)
+
+
+def _weight(call: Call) -> int:
+    """How many pages the answer may have."""
+    return LARGEST // PAGE_SIZE if call.verb in {"read", "pread"} else 1
 
 
 def _high(end: socket.socket) -> socket.socket:

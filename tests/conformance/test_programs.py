@@ -159,11 +159,11 @@ def test_a_wrong_model_is_found_and_shrunk(linux, monkeypatch, tmp_path, plant, 
 
 
 def answers(program, strategy):
-    with tempfile.TemporaryDirectory(prefix="mmsim-") as scratch:
-        with scenarios.Worker(scenarios.ProgramsRequest(scratch)) as worker:
-            worker.next_message(60)
-            worker.ask(run.Given((program,)))
-            _, (real,), _ = worker.next_message(60)
+    scratch = tempfile.TemporaryDirectory(prefix="mmsim-")
+    with scratch, scenarios.Worker(scenarios.ProgramsRequest(scratch.name)) as worker:
+        worker.next_message(60)
+        worker.ask(run.Given((program,)))
+        _, (real,), _ = worker.next_message(60)
     return real, model.perform(program, strategy, NOW)
 
 

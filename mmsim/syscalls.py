@@ -25,6 +25,7 @@ MAP_SHARED: Final = 1
 MAP_PRIVATE: Final = 2
 MAP_FIXED: Final = 0x10
 MREMAP_MAYMOVE: Final = 1
+MREMAP_FIXED: Final = 2
 
 FALLOC_FL_KEEP_SIZE: Final = 1
 FALLOC_FL_PUNCH_HOLE: Final = 2
@@ -186,8 +187,11 @@ class Syscalls(Protocol):
         """mprotect(2): 0, -EACCES for a mapping that may not be written, -ENOMEM where nothing is mapped."""
         ...
 
-    async def mremap(self, address: int, old_length: int, new_length: int, flags: int = 0) -> int:
-        """mremap(2): the address, which is another one if MREMAP_MAYMOVE allows it and the mapping cannot grow."""
+    async def mremap(self, address: int, old_length: int, new_length: int, flags: int = 0, to: int = 0) -> int:
+        """mremap(2): the address, which is another one if MREMAP_MAYMOVE allows it and the mapping cannot grow.
+
+        With MREMAP_FIXED it is `to`, and what was mapped there is gone.
+        """
         ...
 
     async def load(self, address: int, length: int = PAGE_SIZE) -> bytes | signal.Signals:
@@ -363,7 +367,10 @@ class Syscalls(Protocol):
         ...
 
     async def reopen(self, fd: int, flags: int) -> int:
-        """open("/proc/self/fd/N"): another open file of the same inode, with a mode of its own.  As `open`."""
+        """open("/proc/self/fd/N"): another open file of the same inode, with a mode of its own.
+
+        As `open`; -ENOENT where the descriptor is not open.
+        """
         ...
 
     async def remount(self, mount: Mount, flags: int) -> int:

@@ -8,7 +8,6 @@ from mmsim import batch
 from mmsim.cli.base import (
     FORMAT,
     LINUX,
-    ONE_SCENARIO,
     RELEASE,
     SEED,
     TRACEBACK,
@@ -17,6 +16,7 @@ from mmsim.cli.base import (
     main,
     say,
 )
+from mmsim.errors import UserError
 
 
 @main.command("list")
@@ -32,18 +32,70 @@ def list_(what: str, form: str) -> None:
 
 
 @main.command()
-@ONE_SCENARIO
+@click.argument("scenario", metavar="[SCENARIO | FILE.py]", required=False)
 @LINUX
 @RELEASE
-@click.option("--runs", type=click.IntRange(min=1), default=1000, show_default=True, help="How often to run it.")
+@click.option("--runs", type=click.IntRange(min=1), help="How often to run the scenario.  [default: 1000]")
+@click.option(
+    "--random", "programs", type=click.IntRange(min=1), metavar="N", help="Perform N random programs instead."
+)
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
 @SEED
 @FORMAT
 @TRACEBACK
 def conform(
-    *, scenario: str, strategy: str, release: str | None, runs: int, seconds: float | None, seed: int, form: str
+    *,
+    scenario: str | None,
+    strategy: str,
+    release: str | None,
+    runs: int | None,
+    programs: int | None,
+    seconds: float | None,
+    seed: int,
+    form: str,
 ) -> int:
-    """Run a scenario on the running kernel and judge each outcome by the model."""
+    """Hold the model against the running kernel.
+
+    Run a SCENARIO there and judge each outcome by the model, or with --random N perform N random programs of system
+    calls, one call after the other, there and in the model: every answer has to be the same.
+    """
+    if programs is not None:
+        if scenario is not None or runs is not None:
+            msg = f"--random makes programs of its own; leave {'--runs' if scenario is None else scenario!r} out"
+            raise UserError(msg)
+        return conform_programs(programs, strategy, release, seconds, seed, form)
+    if scenario is None:
+        raise UserError("conform takes a SCENARIO to run on the running kernel, or --random N")
+    return conform_scenario(scenario, strategy, release, runs or 1000, seconds, seed, form)
+
+
+def conform_programs(
+    programs: int, strategy: str, release: str | None, seconds: float | None, seed: int, form: str
+) -> int:
+    """Random sequential programs."""
+    from mmsim.conformance.sequential import run
+    from mmsim.report import json_
+    from mmsim.report import programs as report
+
+    meter = Meter("programs on the running kernel and in the model")
+    result = run.conform_programs(
+        programs,
+        seed,
+        batch.find_strategy(strategy),
+        batch.find_release(release) if release else None,
+        seconds=seconds,
+        progress=meter.runs,
+    )
+    meter.end()
+    status = report.status(result)
+    say(as_json("conform", [json_.programs(result)], status) if form == "json" else report.text(result))
+    return status
+
+
+def conform_scenario(
+    scenario: str, strategy: str, release: str | None, runs: int, seconds: float | None, seed: int, form: str
+) -> int:
+    """One scenario, many times."""
     from mmsim import check as checker
     from mmsim.conformance import run
     from mmsim.report import conformance, json_

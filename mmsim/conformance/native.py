@@ -17,7 +17,7 @@ import os
 import platform
 import signal
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
 import attrs
@@ -27,6 +27,7 @@ from mmsim.syscalls import PAGE_SIZE
 
 SYS_READ: Final = 0
 SYS_WRITE: Final = 1
+SYS_OPEN: Final = 2
 SYS_CLOSE: Final = 3
 SYS_MMAP: Final = 9
 SYS_MPROTECT: Final = 10
@@ -34,11 +35,13 @@ SYS_MUNMAP: Final = 11
 SYS_PREAD64: Final = 17
 SYS_PWRITE64: Final = 18
 SYS_MREMAP: Final = 25
+SYS_MADVISE: Final = 28
 SYS_DUP: Final = 32
 SYS_SENDFILE: Final = 40
 SYS_SOCKETPAIR: Final = 53
 SYS_FCNTL: Final = 72
 SYS_FTRUNCATE: Final = 77
+SYS_UNLINK: Final = 87
 SYS_FCHMOD: Final = 91
 SYS_FUTEX: Final = 202
 SYS_SPLICE: Final = 275
@@ -81,6 +84,20 @@ def syscall(number: int, *arguments: int) -> int:
     """The raw system call: its result, or a negative errno.  Other threads run meanwhile."""
     result: int = _libc.syscall(ctypes.c_long(number), *(ctypes.c_long(a) for a in arguments))
     return -ctypes.get_errno() if result == -1 else result
+
+
+def quick_syscall() -> Callable[..., int]:
+    """`syscall` for those who make a million of them: its arguments are converted by the types that it has."""
+    function = ctypes.CDLL(None, use_errno=True).syscall
+    function.restype = ctypes.c_long
+    function.argtypes = [ctypes.c_long] * 7
+    errno_of = ctypes.get_errno
+
+    def call(number: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0, f: int = 0) -> int:
+        result: int = function(number, a, b, c, d, e, f)
+        return -errno_of() if result == -1 else result
+
+    return call
 
 
 def address_of(buffer: ctypes.Array[ctypes.c_char] | mmap.mmap) -> int:

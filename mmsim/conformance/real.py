@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mmsim.conformance import native
 from mmsim.errors import UserError
-from mmsim.syscalls import MAP_FIXED, PAGE_SIZE, Device
+from mmsim.syscalls import MAP_FIXED, MREMAP_FIXED, PAGE_SIZE, Device
 
 if TYPE_CHECKING:
     import signal
@@ -188,9 +188,10 @@ class RealSyscalls:
         """mprotect(2), of the scenario's own mappings."""
         return self._call(native.SYS_MPROTECT, _arena(address, length), length, prot)
 
-    async def mremap(self, address: int, old_length: int, new_length: int, flags: int = 0) -> int:
-        """mremap(2), of the scenario's own mappings.  What the kernel moves it puts outside the arena."""
-        return self._call(native.SYS_MREMAP, _arena(address, old_length), old_length, new_length, flags)
+    async def mremap(self, address: int, old_length: int, new_length: int, flags: int = 0, to: int = 0) -> int:
+        """mremap(2), of the scenario's own mappings.  What the kernel moves unasked it puts outside the arena."""
+        target = _arena(to, new_length) if flags & MREMAP_FIXED else 0
+        return self._call(native.SYS_MREMAP, _arena(address, old_length), old_length, new_length, flags, target)
 
     async def load(self, address: int, length: int = PAGE_SIZE) -> bytes | signal.Signals:
         """One `rep movsb` from the address."""

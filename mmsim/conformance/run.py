@@ -15,6 +15,7 @@ import io
 import os
 import pickle
 import platform
+import select
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,7 @@ from mmsim.conformance.probe import Probe
 from mmsim.conformance.real import RealSyscalls
 from mmsim.conformance.stir import Timing, cast_of
 from mmsim.conformance.torn import is_torn
-from mmsim.conformance.worker import SCENARIO_MODULE, ProbeRequest, Request
+from mmsim.conformance.worker import SCENARIO_MODULE, ProbeRequest, ProgramsRequest, Request
 from mmsim.errors import UserError
 from mmsim.syscalls import Syscalls
 from mmsim.verdict import WAITING
@@ -84,7 +85,7 @@ class ConformanceResult:
 
 def probe() -> Probe:
     """What the running kernel and the present privileges allow."""
-    with tempfile.TemporaryDirectory(prefix="mmsim-") as scratch, _Worker(ProbeRequest(scratch)) as worker:
+    with tempfile.TemporaryDirectory(prefix="mmsim-") as scratch, Worker(ProbeRequest(scratch)) as worker:
         _, found = worker.next_message()
         assert isinstance(found, Probe)
         return found
@@ -181,7 +182,7 @@ def _perform(
         file, module, name = _home(scenario)
         path = tuple(str(Path(entry).resolve()) for entry in sys.path)
         request = Request(file, module, name, path, timing, seeds, scratch, max(lanes, 1), seconds)
-        with _Worker(request) as worker:
+        with Worker(request) as worker:
             while True:
                 try:
                     match worker.next_message():
@@ -244,10 +245,10 @@ def _unpickled(scenario: Scenario, observed: Counter[Pickled]) -> tuple[tuple[Ou
     return tuple(counts.most_common())
 
 
-class _Worker:
-    """The worker process: asked once, then listened to.  Ctrl-C asks it for what it has so far."""
+class Worker:
+    """The worker process: asked, then listened to.  Ctrl-C asks it for what it has so far."""
 
-    def __init__(self, request: Request | ProbeRequest) -> None:
+    def __init__(self, request: Request | ProbeRequest | ProgramsRequest) -> None:
         self.interrupted = False
         self._heard = b""
         self._request = pickle.dumps(request)
@@ -275,12 +276,21 @@ class _Worker:
             self._process.stdout.close()
         self._errors.close()
 
-    def next_message(self) -> tuple[Any, ...]:
-        """What it says next.  UserError if it has ended instead."""
+    def ask(self, request: object) -> None:
+        """Ask once more, which only those may be who wait for it."""
+        self._ask()
+        self._request = pickle.dumps(request)
+        self._ask()
+
+    def next_message(self, patience_s: float | None = None) -> tuple[Any, ...]:
+        """What it says next.  UserError if it has ended instead, or says nothing for so long."""
         self._ask()
         answers = self._process.stdout
         assert answers is not None
         while not self._complete():
+            if not select.select([answers], [], [], patience_s)[0]:
+                msg = f"the worker on the running kernel has not answered for {patience_s:g} s"
+                raise UserError(msg)
             more = os.read(answers.fileno(), 1 << 16)
             if not more:
                 msg = f"the worker that runs the scenario ended without a result{self._last_words()}"

@@ -7,6 +7,7 @@ that it tests can harm the session that started it.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -25,6 +26,7 @@ from mmsim.conformance import native, probe
 from mmsim.conformance.controller import Controller
 from mmsim.conformance.lane import LARGEST_LANE
 from mmsim.conformance.process import move_high
+from mmsim.conformance.sequential import linux
 from mmsim.conformance.stir import Timing, cast_of
 from mmsim.errors import UserError
 from mmsim.scenario import Scenario
@@ -55,6 +57,13 @@ class Request:
 @attrs.frozen
 class ProbeRequest:
     """The session asks only what is possible here."""
+
+    scratch: str
+
+
+@attrs.frozen
+class ProgramsRequest:
+    """The session is going to ask for programs, a batch at a time (`mmsim.conformance.sequential`)."""
 
     scratch: str
 
@@ -141,17 +150,23 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    length = int.from_bytes(_read(session, 8), "little")
-    request = pickle.loads(_read(session, length))  # noqa: S301  (from the session that started this process)
+    request = _hear(session)
     try:
         if isinstance(request, ProbeRequest):
             _tell(answers, "probe", probe.examine(Path(request.scratch)))
+        elif isinstance(request, ProgramsRequest):
+            linux.serve(Path(request.scratch), functools.partial(_hear, session), functools.partial(_tell, answers))
         else:
             perform(request, answers, session)
     except native.Impossible as error:
         _tell(answers, "impossible", str(error))
     except UserError as error:
         _tell(answers, "error", str(error))
+
+
+def _hear(session: int) -> Any:
+    length = int.from_bytes(_read(session, 8), "little")
+    return pickle.loads(_read(session, length))  # noqa: S301  (from the session that started this process)
 
 
 def _read(descriptor: int, length: int) -> bytes:

@@ -75,7 +75,7 @@ async def ext4_setattr(k: Kernel, inode: Inode, size: int) -> int:
         if size != old:
             await inode.i_size.store(size)
         if size < old:
-            await truncate_range(k, inode.mapping, size, -(-old // PAGE_SIZE) * PAGE_SIZE)
+            await truncate_range(k, inode.mapping, size, -(-old // PAGE_SIZE) * PAGE_SIZE, even_cows=True)
             for index in range(-(-size // PAGE_SIZE), -(-old // PAGE_SIZE)):
                 await inode.disk(index).store(bytes(PAGE_SIZE))
     return 0

@@ -223,6 +223,8 @@ async def do_munmap(k: Kernel, start: int, length: int) -> int:
 
 async def unmap_range(k: Kernel, mm: Mm, start: int, end: int) -> None:
     """do_munmap() under mmap_lock."""
+    if start == end:
+        return  # or a VMA would be split, and counted twice, around nothing
     vmas = await mm.mmap.load()
     keep: list[Vma] = []
     gone: list[Vma] = []

@@ -40,10 +40,13 @@ async def mprotect(k: Kernel, start: int, length: int, prot: int) -> int:
 
 
 async def mprotect_fixup(k: Kernel, mm: Mm, vma: Vma, start: int, end: int, prot: int) -> None:
-    """Split off the part that is meant, and change it and its page-table entries."""
+    """Split off the part that is meant, and change it and its page-table entries, if anything is to be changed."""
+    flags = vma.flags & ~(VM_READ | VM_WRITE) | vm_access_flags(prot)
+    if flags == vma.flags:
+        return
     pieces = await split_vma(k, mm, vma, start, end)
     old = next(piece for piece in pieces if piece.start == start)
-    new = attrs.evolve(old, flags=old.flags & ~(VM_READ | VM_WRITE) | vm_access_flags(prot))
+    new = attrs.evolve(old, flags=flags)
     await mm.mmap.update(replaced, vma, tuple(new if piece is old else piece for piece in pieces))
     await replace_vma(mm, old, new)
     await change_protection(k, mm, new)

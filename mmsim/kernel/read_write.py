@@ -10,7 +10,16 @@ from mmsim.kernel.ext4 import ext4_perform_write, ext4_setattr
 from mmsim.kernel.filemap import generic_file_read
 from mmsim.kernel.shmem import generic_perform_write, shmem_chmod, shmem_fallocate, shmem_setattr
 from mmsim.kernel.types import File, Kernel
-from mmsim.syscalls import EBADF, EINVAL, EOPNOTSUPP, EPERM, ESPIPE, FS_IMMUTABLE_FL
+from mmsim.syscalls import (
+    EBADF,
+    EINVAL,
+    EOPNOTSUPP,
+    EPERM,
+    ESPIPE,
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    FS_IMMUTABLE_FL,
+)
 
 
 async def vfs_read(k: Kernel, file: File, position: int, length: int) -> bytes | int:
@@ -68,6 +77,10 @@ async def do_truncate(k: Kernel, file: File, length: int) -> int:
 
 async def fallocate(k: Kernel, file: File, mode: int, offset: int, length: int) -> int:
     """vfs_fallocate(): 0, -EBADF, -ESPIPE, -EPERM of an immutable file, or what the file system says."""
+    if offset < 0 or length <= 0:
+        return -EINVAL
+    if mode & FALLOC_FL_PUNCH_HOLE and not mode & FALLOC_FL_KEEP_SIZE:
+        return -EOPNOTSUPP
     if not file.writable:
         return -EBADF
     if file.f_op:

@@ -75,7 +75,15 @@ HUGETLB_MAPS_FUTURE_WRITE = change(
     "v5.11..v5.13",
 )
 REFUSED_BEFORE_UNMAPPING = change("mmap() looks at the seals before MAP_FIXED unmaps what was there", "v6.12.93..")
+SAME_SIZE_TRUNCATES = change(
+    "ftruncate() of a tmpfs file to the size it has zeroes the rest of its last page", "v4.2.."
+)
 MREMAP_FLUSHES_LATE = change("mremap() flushes what it moved after it dropped the page-table lock", "v3.14..v4.20")
+MREMAP_LOOKS_FIRST = change("mremap() that shrinks is EFAULT where nothing is mapped, and unmaps nothing", "v5.16..")
+MREMAP_CHECKS_BEFORE_UNMAPPING = change(
+    "mremap() with MREMAP_FIXED that fails leaves what is mapped at its target, and it moves several VMAs at a time",
+    "v6.17..",
+)
 UNMAP_FLUSHES_LATE = change("munmap() flushes dirty shared entries only after i_mmap_writable fell", "v3.14..v3.15")
 UDMABUF = change("/dev/udmabuf exists", "v4.20..")
 UDMABUF_CHECKS_UNLOCKED = change(

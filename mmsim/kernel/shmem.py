@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from mmsim.kernel.filemap import find_get_page
 from mmsim.kernel.page_alloc import alloc_page, delete_from_page_cache, get_page, put_page
+from mmsim.kernel.releases import SAME_SIZE_TRUNCATES
 from mmsim.kernel.swap import lru_cache_add
 from mmsim.kernel.truncate import truncate_range
 from mmsim.kernel.types import AddressSpace, Inode, Kernel, Page, patched
@@ -134,8 +135,8 @@ async def shmem_setattr(k: Kernel, inode: Inode, size: int) -> int:
             return -EPERM
         if size != old:
             await inode.i_size.store(size)
-        if size < old:
-            await truncate_range(k, inode.mapping, size, -(-old // PAGE_SIZE) * PAGE_SIZE)
+        if size < old or (size == old and k.release.has(SAME_SIZE_TRUNCATES)):
+            await truncate_range(k, inode.mapping, size, -(-old // PAGE_SIZE) * PAGE_SIZE, even_cows=True)
     return 0
 
 
@@ -151,10 +152,8 @@ async def shmem_chmod(inode: Inode, mode: int) -> int:
 
 async def shmem_fallocate(k: Kernel, inode: Inode, mode: int, offset: int, length: int) -> int:
     """Allocate pages, or punch a hole: 0 or an errno.  What is allocated reads as the hole did, so no seal minds."""
-    if offset < 0 or length <= 0:
-        return -EINVAL
     punch, keep_size = mode & FALLOC_FL_PUNCH_HOLE, mode & FALLOC_FL_KEEP_SIZE
-    if mode & ~(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) or (punch and not keep_size):
+    if mode & ~(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE):
         return -EOPNOTSUPP
     end = offset + length
     async with inode.i_mutex:

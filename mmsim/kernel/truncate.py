@@ -7,8 +7,9 @@ no such mark: a fault after the punch makes a new page of zeros, and one before 
 Whole pages leave the cache whoever holds them, so a late write lands in a page that is no longer the file's.  What is
 left of a page at either end is zeroed in place.
 
-Not modelled: private copies (even_cows) stay mapped beyond the end, though Linux removes them, because no verdict of
-a file's content depends on them; faults that wait for a punch (shmem_falloc), which keeps a punch from going on for
+A truncation takes private copies away as well (even_cows), so nothing stays mapped beyond the end; a hole leaves them.
+
+Not modelled: faults that wait for a punch (shmem_falloc), which keeps a punch from going on for
 ever and forbids no order, for a fault may come just before it.
 """
 
@@ -28,8 +29,8 @@ def place_in_tree(entry: tuple[Mm, Vma]) -> tuple[int, str, int]:
     return vma.pgoff, mm.name, vma.start
 
 
-async def unmap_mapping_page(k: Kernel, mapping: AddressSpace, index: int) -> None:
-    """unmap_mapping_range() for one page: clear the PTEs of every mapping of it."""
+async def unmap_mapping_page(k: Kernel, mapping: AddressSpace, index: int, *, even_cows: bool = False) -> None:
+    """unmap_mapping_range() for one page: clear the PTEs of every mapping of it, and if asked of its private copies."""
     async with mapping.i_mmap_mutex:
         for mm, vma in sorted(await mapping.i_mmap.load(), key=place_in_tree):
             address = vma.start + (index - vma.pgoff) * PAGE_SIZE
@@ -37,18 +38,19 @@ async def unmap_mapping_page(k: Kernel, mapping: AddressSpace, index: int) -> No
                 continue
             async with mm.page_table_lock:
                 old = await mm.pte(address).load()
-                zapped = await zap_page(mm, address) if old is not None and not old.anon else None
+                gone = old is not None and (even_cows or not old.anon)
+                zapped = await zap_page(mm, address) if gone else None
                 if zapped is not None:
                     await flush_tlb(k, mm, (address,))
             if zapped is not None:
                 await put_page(k, zapped.page)
 
 
-async def truncate_range(k: Kernel, mapping: AddressSpace, start: int, end: int) -> None:
+async def truncate_range(k: Kernel, mapping: AddressSpace, start: int, end: int, *, even_cows: bool = False) -> None:
     """Put zeros, or holes, in the place of bytes `start` to `end`.  Called with i_mutex held."""
     first, last = -(-start // PAGE_SIZE), end // PAGE_SIZE
     for index in range(first, last):
-        await unmap_mapping_page(k, mapping, index)
+        await unmap_mapping_page(k, mapping, index, even_cows=even_cows)
         attached = False
         # Again until the slot is empty: a migration may have put another page there before this one could be locked.
         while not attached and (page := await mapping.slot(index).load()) is not None:
@@ -66,6 +68,10 @@ async def truncate_range(k: Kernel, mapping: AddressSpace, start: int, end: int)
                     await delete_from_page_cache(page, mapping, index)
             if attached:
                 await put_page(k, page)
+    if even_cows:
+        # Again, for a fault that was under way may have copied a page before it left the cache.
+        for index in range(first, last):
+            await unmap_mapping_page(k, mapping, index, even_cows=True)
     if first > last:  # both ends within one page
         await zero_user_segment(k, mapping, last, start % PAGE_SIZE, end % PAGE_SIZE)
         return

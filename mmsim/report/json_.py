@@ -51,6 +51,9 @@ simulated_ns, steps, operation, operations, ended, violation, figures: {NAME: NU
 lines: {KIND: {fills, transfers, memory, queued_ns}}, locks}.  A result of `conform`: {test, release, runs, agrees,
 skipped, model_complete, observed: [{threads, count}], impossible, unseen, silent: [{threads}], stuck: [TEXT],
 seconds}.
+A result of `conform --random`: {linux, release, strategy, seed, programs, calls, agreed, skipped, interrupted,
+not_asked: [TEXT], forking, linux_seconds, forking_seconds, model_seconds, differences: [{program, repeats, scenario,
+calls: [{process, call, linux, model, agree}]}]}; `scenario` is the text of a scenario file.
 
 Values inside the simulated machine are written as text, exactly as the text report writes them.
 """
@@ -66,6 +69,7 @@ from mmsim.check.judge import holds_for
 from mmsim.report.argument import argument
 from mmsim.report.diagram import diagram
 from mmsim.report.judged import broken, detail, observation, told
+from mmsim.report.programs import answer, scenario, written
 from mmsim.report.values import show
 from mmsim.scenario import LINUX_CARRIES
 from mmsim.verdict import Undecided, Violated
@@ -75,6 +79,7 @@ if TYPE_CHECKING:
 
     from mmsim.check import Test
     from mmsim.conformance.run import ConformanceResult
+    from mmsim.conformance.sequential.run import ProgramsResult
     from mmsim.report.design import Design
     from mmsim.report.judged import Judged
     from mmsim.timed.result import Result
@@ -279,4 +284,42 @@ def conformed(asked: Test, seen: ConformanceResult, *, complete: bool) -> dict[s
         "silent": [{"threads": threads(outcome)} for outcome in seen.silent],
         "stuck": list(seen.stuck),
         "seconds": round(seen.seconds, 3),
+    }
+
+
+def programs(result: ProgramsResult) -> dict[str, Any]:
+    """What random programs showed."""
+    return {
+        "linux": result.linux,
+        "release": result.release,
+        "strategy": result.strategy,
+        "seed": result.seed,
+        "programs": result.programs,
+        "calls": result.calls,
+        "agreed": result.agreed,
+        "skipped": result.skipped,
+        "interrupted": result.interrupted,
+        "not_asked": list(result.not_asked),
+        "forking": result.forking,
+        "linux_seconds": round(result.linux_seconds, 3),
+        "forking_seconds": round(result.forking_seconds, 3),
+        "model_seconds": round(result.model_seconds, 3),
+        "differences": [
+            {
+                "program": difference.number,
+                "repeats": difference.repeats,
+                "scenario": scenario(result, difference),
+                "calls": [
+                    {
+                        "process": call.process,
+                        "call": written(call),
+                        "linux": answer(linux),
+                        "model": answer(model),
+                        "agree": linux == model,
+                    }
+                    for call, linux, model in zip(difference.program, difference.linux, difference.model, strict=True)
+                ],
+            }
+            for difference in result.differences
+        ],
     }

@@ -140,7 +140,7 @@ async def zap_that_takes_an_entry_for_a_page(mm, address):
     return old
 
 
-async def truncate_that_looks_once(k, mapping, start, end):
+async def truncate_that_looks_once(k, mapping, start, end, **_):
     for index in range(-(-start // PAGE_SIZE), end // PAGE_SIZE):
         await unmap_mapping_page(k, mapping, index)
         page = await mapping.slot(index).load()

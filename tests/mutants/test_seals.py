@@ -9,7 +9,7 @@ import attrs
 from mmsim import catalogue
 from mmsim.check.properties import AGREE, COUNT, LEAK, LOST, SEALED, SIZE
 from mmsim.kernel.gup import gup_fast_pte
-from mmsim.kernel.mmap import cut, free_area, start_of, unlink_file_vma, unmap_range, vma_link_file
+from mmsim.kernel.mmap import cut, start_of, unlink_file_vma, unmap_range, vma_link_file
 from mmsim.kernel.mprotect import protected
 from mmsim.kernel.mremap import move_page_tables
 from mmsim.kernel.page_alloc import put_page
@@ -120,9 +120,9 @@ def copied(vma, start, to, size):
     return attrs.evolve(vma, start=to, end=to + size, pgoff=vma.index(start))
 
 
-async def move_that_unlinks_first(k, mm, vma, start, old_size, new_size):
+async def move_that_unlinks_first(k, mm, vma, start, old_size, new_size, to):
     vmas = await mm.mmap.load()
-    copy = copied(vma, start, free_area(vmas, new_size), new_size)
+    copy = copied(vma, start, to, new_size)
     await unlink_file_vma(k, mm, vma)
     await vma_link_file(k, mm, copy)
     await move_page_tables(k, mm, vma, start, copy.start, old_size)
@@ -130,18 +130,18 @@ async def move_that_unlinks_first(k, mm, vma, start, old_size, new_size):
     return copy.start
 
 
-async def move_that_keeps_both(k, mm, vma, start, old_size, new_size):
+async def move_that_keeps_both(k, mm, vma, start, old_size, new_size, to):
     vmas = await mm.mmap.load()
-    copy = copied(vma, start, free_area(vmas, new_size), new_size)
+    copy = copied(vma, start, to, new_size)
     await vma_link_file(k, mm, copy)
     await move_page_tables(k, mm, vma, start, copy.start, old_size)
     await mm.mmap.store(tuple(sorted((*(other for other in vmas if other is not vma), copy), key=start_of)))
     return copy.start
 
 
-async def move_that_forgets_the_pages(k, mm, vma, start, old_size, new_size):
+async def move_that_forgets_the_pages(k, mm, vma, start, old_size, new_size, to):
     vmas = await mm.mmap.load()
-    copy = copied(vma, start, free_area(vmas, new_size), new_size)
+    copy = copied(vma, start, to, new_size)
     await vma_link_file(k, mm, copy)
     for at in range(0, old_size, PAGE_SIZE):
         await mm.pte(start + at).store(None)

@@ -35,8 +35,8 @@ class MemoryCalls(Descriptors):
     async def mprotect(self, address: int, length: int, prot: int) -> int:
         return await mprotect(self.k, address, length, prot)
 
-    async def mremap(self, address: int, old_length: int, new_length: int, flags: int = 0) -> int:
-        return await mremap(self.k, address, old_length, new_length, flags)
+    async def mremap(self, address: int, old_length: int, new_length: int, flags: int = 0, to: int = 0) -> int:
+        return await mremap(self.k, address, old_length, new_length, flags, to)
 
     async def load(self, address: int, length: int = PAGE_SIZE) -> bytes | signal.Signals:
         return await load_memory(self.k, address, length)

@@ -9,13 +9,8 @@ from mmsim.kernel.entry.descriptors import Descriptors
 from mmsim.kernel.namespace import do_remount_sb
 from mmsim.kernel.open import disk_contents, do_sys_open, ioctl_setflags, open_inode
 from mmsim.kernel.page_writeback import sync
-from mmsim.kernel.types import File, Kernel, SuperBlock
-from mmsim.syscalls import Mount
-
-
-async def reopened(k: Kernel, file: File, flags: int) -> File | int:
-    """open() of a link in /proc/self/fd, which leads to the inode without a walk."""
-    return await open_inode(k, file.inode, flags)
+from mmsim.kernel.types import SuperBlock
+from mmsim.syscalls import ENOENT, Mount
 
 
 class MountCalls(Descriptors):
@@ -29,8 +24,12 @@ class MountCalls(Descriptors):
         return file if isinstance(file, int) else await self._install(file)
 
     async def reopen(self, fd: int, flags: int) -> int:
-        file = await self._on(fd, reopened, flags)
-        return await self._install(file) if isinstance(file, File) else file
+        file = await self._fdget(fd)
+        if file is None:
+            return -ENOENT  # a descriptor that is not open has no link in /proc/self/fd
+        opened = await open_inode(self.k, file.inode, flags)
+        await self._fdput(file)
+        return opened if isinstance(opened, int) else await self._install(opened)
 
     async def remount(self, mount: Mount, flags: int) -> int:
         return await do_remount_sb(self.k, self._sb(mount), flags)

@@ -1,0 +1,394 @@
+"""Programs of system calls, one after the other, drawn at random.
+
+A program is a tuple of `Call`s with plain numbers in them: a descriptor is the number that the kernel will give (the
+lowest free one), an address lies in an arena that nothing else uses, so a program means the same to Linux and to the
+model, and any part of a program is a program.  What is written or stored is one letter, over and over.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import random
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+
+from mmsim.conformance.real import ARENA, FIRST
+from mmsim.syscalls import (
+    F_SEAL_EXEC,
+    F_SEAL_FUTURE_WRITE,
+    F_SEAL_GROW,
+    F_SEAL_SEAL,
+    F_SEAL_SHRINK,
+    F_SEAL_WRITE,
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_ZERO_RANGE,
+    MADV_DONTNEED,
+    MAP_FIXED,
+    MAP_PRIVATE,
+    MAP_SHARED,
+    MFD_ALLOW_SEALING,
+    MFD_CLOEXEC,
+    MFD_EXEC,
+    MFD_NOEXEC_SEAL,
+    MREMAP_FIXED,
+    MREMAP_MAYMOVE,
+    O_CREAT,
+    O_RDONLY,
+    O_RDWR,
+    O_TRUNC,
+    O_WRONLY,
+    PAGE_SIZE,
+    PROT_NONE,
+    PROT_READ,
+    PROT_WRITE,
+)
+
+ARENA_PAGES: Final = 20
+"""Few enough for mappings to meet each other."""
+ARENA_LENGTH: Final = (ARENA_PAGES + 4) * PAGE_SIZE
+"""With what a mapping that begins on the last of them reaches beyond."""
+PROCESSES: Final = 3
+"""How many processes a program can have, the first among them."""
+LONGEST: Final = 30
+
+NOT_ASKED: Final = (
+    "mremap() to an address of the kernel's choice, which is the machine's own affair: it stays in place or is told",
+    (
+        "mremap() that changes the size of several pages to that of several others, for whether they are in one VMA or "
+        "in two that would have to be merged, which the model never does, decides whether it is EFAULT"
+    ),
+    "MFD_HUGETLB, for a machine may have no huge pages to give, and PROT_EXEC, for no instruction is fetched here",
+    "descriptors passed over a socket, for the model has no such call: fork() and /proc/self/fd share files instead",
+    "what wait() and signals tell of a process that exits",
+)
+
+Arguments = tuple[Any, ...]
+"""Numbers, and names of files."""
+
+
+@attrs.frozen
+class Call:
+    """One system call (or load, or store) of one process; process 0 is there from the start."""
+
+    process: int
+    verb: str
+    arguments: Arguments = ()
+
+
+Program = tuple[Call, ...]
+OPENING: Final = frozenset({"memfd_create", "open", "reopen", "dup"})
+LARGEST: Final = 8 * PAGE_SIZE
+"""As large as a file can become."""
+Answer = int | bytes | str | None
+"""What a call returned: a number, the bytes read, or the name of a signal; None of a process that is not there."""
+
+MFD_FLAGS: Final = (
+    MFD_ALLOW_SEALING,
+    MFD_ALLOW_SEALING,
+    MFD_ALLOW_SEALING,
+    MFD_ALLOW_SEALING | MFD_CLOEXEC,
+    MFD_ALLOW_SEALING | MFD_EXEC,
+    0,
+    MFD_CLOEXEC,
+    MFD_NOEXEC_SEAL,
+    MFD_NOEXEC_SEAL | MFD_ALLOW_SEALING,
+    MFD_EXEC,
+    MFD_EXEC | MFD_NOEXEC_SEAL,
+    0x20,
+)
+SEALS: Final = (
+    F_SEAL_WRITE,
+    F_SEAL_WRITE,
+    F_SEAL_WRITE,
+    F_SEAL_SHRINK,
+    F_SEAL_GROW,
+    F_SEAL_SHRINK | F_SEAL_GROW,
+    F_SEAL_WRITE | F_SEAL_SEAL,
+    F_SEAL_FUTURE_WRITE,
+    F_SEAL_FUTURE_WRITE | F_SEAL_GROW,
+    F_SEAL_SEAL,
+    F_SEAL_EXEC,
+    F_SEAL_EXEC | F_SEAL_WRITE,
+    0,
+    0x40,
+    1 << 32 | F_SEAL_SHRINK,
+)
+SIZES: Final = (0, 1, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE, PAGE_SIZE + 1, 6000, 2 * PAGE_SIZE, 3 * PAGE_SIZE)
+OFFSETS: Final = (0, 0, 1, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1, 6000, 2 * PAGE_SIZE - 2, 2 * PAGE_SIZE)
+LENGTHS: Final = (1, 4, 100, PAGE_SIZE, PAGE_SIZE + 4, 2 * PAGE_SIZE, 0)
+FALLOC_MODES: Final = (
+    0,
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_ZERO_RANGE,
+)
+PROTS: Final = (
+    PROT_READ,
+    PROT_READ | PROT_WRITE,
+    PROT_READ | PROT_WRITE,
+    PROT_READ | PROT_WRITE,
+    PROT_WRITE,
+    PROT_NONE,
+)
+OPEN_FLAGS: Final = (O_RDONLY, O_WRONLY, O_RDWR, O_RDWR, O_RDWR | O_TRUNC, O_RDONLY | O_TRUNC)
+MODES: Final = (0o777, 0o666, 0o755, 0o600)
+FILES: Final = ("one", "two")
+LETTERS: Final = "ABCDEFGH"
+IN_PAGE: Final = (0, 0, 8, 100, PAGE_SIZE - 4)
+TOUCHED: Final = (1, 4)
+MAP_LENGTHS: Final = (PAGE_SIZE, PAGE_SIZE, 2 * PAGE_SIZE, 3 * PAGE_SIZE, 100)
+
+WEIGHTS: Final = {
+    "memfd_create": 3,
+    "open": 2,
+    "reopen": 3,
+    "dup": 2,
+    "close": 3,
+    "ftruncate": 6,
+    "fallocate": 6,
+    "fchmod": 2,
+    "read": 2,
+    "write": 3,
+    "pread": 6,
+    "pwrite": 8,
+    "mmap": 12,
+    "munmap": 5,
+    "mprotect": 6,
+    "mremap": 5,
+    "madvise": 2,
+    "load": 12,
+    "store": 12,
+    "add_seals": 8,
+    "get_seals": 4,
+}
+FORKING: Final = {**WEIGHTS, "fork": 6, "exit": 2}
+
+
+BEGINNING: Final[tuple[str, ...]] = ("memfd_create", "pwrite", "mmap")
+FORKING_BEGINNING: Final = (*BEGINNING, "store", "fork", "store", "load")
+ACCEPTED: Final = 8
+"""How many of `MFD_FLAGS`, from the first on, every kernel accepts or only old ones refuse."""
+INVALID: Final = (MFD_EXEC | MFD_NOEXEC_SEAL, 0x20)
+FORKING_SHARE: Final = 0.1
+"""How many of the programs that may fork do: a process costs as much as a hundred programs without."""
+SELDOM: Final = 0.05
+
+
+def _sums(weights: dict[str, int]) -> tuple[int, ...]:
+    return tuple(itertools.accumulate(weights.values()))
+
+
+CUMULATED, FORKING_CUMULATED = _sums(WEIGHTS), _sums(FORKING)
+
+
+class _Draw:
+    """One program in the making; it keeps a rough idea of what is open and mapped, and need not be right."""
+
+    def __init__(self, draw: random.Random, *, in_page: bool) -> None:
+        self._random = draw.random
+        self._in_page = in_page
+        self._open: list[int] = []
+        self._mapped: list[int] = []
+        self._letters = 0
+        self.processes = 1
+
+    def one(self, values: Sequence[int]) -> int:
+        """One of them."""
+        return values[int(self._random() * len(values))]
+
+    def below(self, bound: int) -> int:
+        """0 .. bound - 1."""
+        return int(self._random() * bound)
+
+    def fd(self) -> int:
+        """Mostly an open one."""
+        if not self._open or self._random() < SELDOM:
+            return FIRST + self.below(len(self._open) + 1)
+        return self.one(self._open)
+
+    def opened(self) -> None:
+        """The lowest free descriptor is not free any more."""
+        self._open.append(next(fd for fd in itertools.count(FIRST) if fd not in self._open))
+
+    def letter(self) -> int:
+        """Another each time: whose write it was can be seen."""
+        self._letters += 1
+        return ord(LETTERS[self._letters % len(LETTERS)])
+
+    def page(self) -> int:
+        """The address of a page that may well be mapped."""
+        if not self._mapped or self._random() < SELDOM:
+            return self.fresh()
+        near = self.one(self._mapped) + PAGE_SIZE * self.one((0, 0, 0, 0, 0, 1, 1, 2))
+        return min(near, ARENA + PAGE_SIZE * (ARENA_PAGES - 1))
+
+    def gone(self) -> int:
+        """A page that will not be mapped after the call."""
+        page = self.page()
+        if page in self._mapped:
+            self._mapped.remove(page)
+        return page
+
+    def fresh(self) -> int:
+        """Any address for a mapping of up to three pages."""
+        return ARENA + PAGE_SIZE * self.below(ARENA_PAGES - 4)
+
+    def resized(self) -> tuple[int, int]:
+        """(old length, new length) of an mremap(): where they differ, one of them is a page."""
+        if self.below(2):
+            return (length := self.one(MAP_LENGTHS)), length
+        lengths = PAGE_SIZE, self.one(MAP_LENGTHS)
+        return lengths if self.below(2) else lengths[::-1]
+
+    def written(self) -> tuple[int, int]:
+        """(length, offset) of a write."""
+        length, offset = self.one(LENGTHS), self.one(OFFSETS)
+        if self._in_page:
+            length = min(length, PAGE_SIZE - offset % PAGE_SIZE)
+        return length, offset
+
+    def arguments(self, verb: str) -> Arguments:
+        """What the call is called with."""
+        match verb:
+            case "memfd_create":
+                flags = self.one(MFD_FLAGS if self._open else MFD_FLAGS[:ACCEPTED])
+                if flags not in INVALID:
+                    self.opened()
+                return "file", flags
+            case "open":
+                created = self.below(8)
+                if created:
+                    self.opened()
+                return FILES[self.below(2)], self.one(OPEN_FLAGS) | (O_CREAT if created else 0)
+            case "reopen":
+                fd = self.fd()
+                self.opened()
+                return fd, self.one(OPEN_FLAGS)
+            case "dup":
+                fd = self.fd()
+                self.opened()
+                return (fd,)
+            case "close":
+                fd = self.fd()
+                if fd in self._open and self.processes == 1:
+                    self._open.remove(fd)
+                return (fd,)
+            case "add_seals":
+                return self.fd(), self.one(SEALS)
+            case "get_seals":
+                return (self.fd(),)
+            case "ftruncate":
+                return self.fd(), self.one(SIZES)
+            case "fallocate":
+                return self.fd(), self.one(FALLOC_MODES), self.one(OFFSETS), self.one(LENGTHS)
+            case "fchmod":
+                return self.fd(), self.one(MODES)
+            case "read":
+                return self.fd(), self.one(LENGTHS)
+            case "write":
+                return self.fd(), self.letter(), 1 if self._in_page else self.one(LENGTHS)
+            case "pread":
+                return self.fd(), self.one(LENGTHS), self.one(OFFSETS)
+            case "pwrite":
+                return self.fd(), self.letter(), *self.written()
+            case "mmap":
+                address = self.page() if self.below(6) == 0 else self.fresh()
+                self._mapped.append(address)
+                kind = (MAP_PRIVATE if self.below(3) == 0 else MAP_SHARED) | MAP_FIXED
+                offset = PAGE_SIZE * self.one((0, 0, 0, 0, 1, 2))
+                return self.fd(), self.one(PROTS), kind, self.one(MAP_LENGTHS), offset, address
+            case "munmap":
+                return self.gone(), self.one(MAP_LENGTHS)
+            case "mprotect":
+                return self.page(), self.one(MAP_LENGTHS), self.one(PROTS)
+            case "madvise":
+                return self.page(), self.one(MAP_LENGTHS), MADV_DONTNEED
+            case "mremap":
+                sizes = self.gone(), *self.resized()
+                if self.below(3) == 0:
+                    return *sizes, 0, 0
+                to = self.fresh()
+                self._mapped.append(to)
+                return *sizes, MREMAP_MAYMOVE | MREMAP_FIXED, to
+            case "load":
+                return self.page() + self.one(IN_PAGE), self.one(TOUCHED)
+            case "store":
+                return self.page() + self.one(IN_PAGE), self.letter(), self.one(TOUCHED)
+            case _:
+                return ()
+
+
+def generate(seed: int, number: int, *, longest: int = LONGEST, forks: bool = True, in_page: bool = False) -> Program:
+    """Program `number` of those that come of `seed`: the same for ever.
+
+    `forks`: whether a program may.  `in_page`: no write crosses a page's edge.
+    """
+    draw = random.Random(seed * 1_000_003 + number)
+    state = _Draw(draw, in_page=in_page)
+    weights, sums, beginning = WEIGHTS, CUMULATED, BEGINNING
+    if forks and draw.random() < FORKING_SHARE:
+        weights, sums, beginning = FORKING, FORKING_CUMULATED, FORKING_BEGINNING
+    # A file with content first, for nothing is learned from calls that find nothing.
+    first = beginning[: 1 + state.below(len(beginning))]
+    rest = draw.choices(tuple(weights), cum_weights=sums, k=state.below(longest - len(first) + 1))
+    calls = []
+    for verb in (*first, *rest):
+        process = state.below(state.processes)
+        if verb == "fork":
+            if state.processes == PROCESSES:
+                continue
+            state.processes += 1
+        calls.append(Call(process, verb, state.arguments(verb)))
+    return tuple(calls)
+
+
+def has_processes(program: Program) -> bool:
+    """Whether it forks or exits."""
+    return any(call.verb in {"fork", "exit"} for call in program)
+
+
+def with_ending(program: Program) -> Program:
+    """The program and then a look at all that is left: every file's content, and every page that may be mapped."""
+    opened = sum(call.verb in OPENING for call in program)
+    targets = [call.arguments[-1] for call in program if call.verb in {"mmap", "mremap"}]
+    starts = [address for address in targets if isinstance(address, int) and address]
+    pages = sorted({start + number * PAGE_SIZE for start in starts for number in range(2)})
+    looks: list[Call] = []
+    for process in range(1 + sum(call.verb == "fork" for call in program)):
+        looks += [Call(process, "pread", (fd, LARGEST, 0)) for fd in range(FIRST, FIRST + opened)]
+        looks += [Call(process, "load", (page, PAGE_SIZE)) for page in pages]
+    return (*program, *looks)
+
+
+@attrs.frozen
+class Batch:
+    """Several programs of one seed, which whoever performs them draws for himself."""
+
+    seed: int
+    numbers: range
+    longest: int
+    forks: bool
+    in_page: bool
+
+    def programs(self) -> list[Program]:
+        """The programs, each with its ending."""
+        draw = functools.partial(generate, longest=self.longest, forks=self.forks, in_page=self.in_page)
+        return [with_ending(draw(self.seed, number)) for number in self.numbers]
+
+
+@attrs.frozen
+class Given:
+    """Programs in so many words."""
+
+    given: tuple[Program, ...]
+
+    def programs(self) -> list[Program]:
+        """The programs as they are."""
+        return list(self.given)

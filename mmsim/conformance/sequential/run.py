@@ -1,0 +1,212 @@
+"""Many random programs, each performed by the running kernel and by the model, and what they answered differently.
+
+A difference is a bug of the model, or something that programs do not ask (`program.NOT_ASKED`); no answer is excused.
+While the worker process performs one batch on the kernel, this process performs the same one in the model.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import platform
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import attrs
+
+from mmsim.conformance.run import Worker
+from mmsim.conformance.sequential import model
+from mmsim.conformance.sequential.program import LONGEST, NOT_ASKED, Answer, Batch, Given, Program, has_processes
+from mmsim.conformance.sequential.shrink import shrunk
+from mmsim.conformance.worker import ProgramsRequest
+from mmsim.errors import UserError
+from mmsim.kernel.releases import RELEASES, Release
+from mmsim.kernel.strategy import Strategy
+from mmsim.versions import version
+
+BATCH: Final = 100
+PATIENCE_S: Final = 60.0
+SHOWN: Final = 3
+"""How many kinds of differences are shrunk and shown, each by one program; the others are only counted."""
+WITHIN_PAGES: Final = (
+    "a write that crosses a page's edge, for this machine may give memfds huge pages, which changes how much of a "
+    "write F_SEAL_GROW judges at once"
+)
+
+
+Answers = tuple[Answer, ...]
+
+
+@attrs.frozen
+class Difference:
+    """A program, as small as it could be made, and both answers to each of its calls."""
+
+    number: int
+    """Which of the programs it comes from."""
+    program: Program
+    linux: Answers
+    model: Answers
+    repeats: bool = True
+    """Whether a second run of the whole program differed as well; if not, the program is as it was drawn."""
+
+
+@attrs.frozen
+class ProgramsResult:
+    """What came of all of them."""
+
+    linux: str
+    """The running kernel's release, as `uname -r` prints it."""
+    release: str
+    """The release that the model was asked for."""
+    strategy: str
+    seed: int
+    programs: int = 0
+    """How many were performed."""
+    calls: int = 0
+    agreed: int = 0
+    differences: tuple[Difference, ...] = ()
+    not_asked: tuple[str, ...] = NOT_ASKED
+    skipped: str | None = None
+    interrupted: bool = False
+    forking: int = 0
+    """How many of the programs had several processes, or one that exits."""
+    linux_seconds: float = 0.0
+    """How long the kernel was asked for programs of one process, how long for the others, and the model for all."""
+    forking_seconds: float = 0.0
+    model_seconds: float = 0.0
+
+
+def nearest_release(running: str) -> Release:
+    """The youngest release of the model that is not younger than the running kernel.  UserError for an older one."""
+    found = re.match(r"\d+(\.\d+)*", running)
+    number = tuple(map(int, found[0].split("."))) if found else ()
+    known = [release for release in RELEASES if version(release.name) <= number]
+    if not known:
+        msg = f"the running kernel ({running}) is older than all that the model knows; name a release with --release"
+        raise UserError(msg)
+    return max(known, key=_age)
+
+
+def _age(release: Release) -> tuple[int, ...]:
+    return version(release.name)
+
+
+class _Session:
+    """Both who answer, and how long each of them was asked."""
+
+    def __init__(self, worker: Worker, strategy: Strategy, release: Release) -> None:
+        self._worker = worker
+        self._perform: Callable[[Program], Answers] = functools.partial(
+            model.perform, strategy=strategy, release=release
+        )
+        self.linux_seconds = 0.0
+        self.forking_seconds = 0.0
+        self.model_seconds = 0.0
+
+    @property
+    def seconds(self) -> tuple[float, float, float]:
+        """On Linux, on Linux with several processes, in the model."""
+        return self.linux_seconds, self.forking_seconds, self.model_seconds
+
+    def perform(self, asked: Batch | Given) -> Iterator[tuple[Program, Answers, Answers]]:
+        """Each program with the kernel's answers and the model's."""
+        self._worker.ask(asked)
+        programs = asked.programs()
+        began = time.perf_counter()
+        modelled = list(map(self._perform, programs))
+        self.model_seconds += time.perf_counter() - began
+        kind, real, *took = self._worker.next_message(PATIENCE_S)
+        if kind != "answers":
+            raise UserError(real)
+        ((one, several),) = took
+        self.linux_seconds += one
+        self.forking_seconds += several
+        return zip(programs, real, modelled, strict=True)
+
+    def smallest(self, number: int, program: Program, real: Answers, modelled: Answers) -> Difference:
+        """The difference in as small a program as shows it."""
+        kind = kind_of(program, real, modelled)
+
+        def differs(candidate: Program) -> bool:
+            return any(kind_of(*performed) == kind for performed in self.perform(Given((candidate,))))
+
+        if not differs(program):
+            return Difference(number, program, real, modelled, repeats=False)
+        ((small, real, modelled),) = self.perform(Given((shrunk(program, differs),)))
+        return Difference(number, small, real, modelled)
+
+
+def kind_of(program: Program, real: Answers, modelled: Answers) -> tuple[str, object, object] | None:
+    """The call and both answers where they first differ, what was read left out; None where they agree."""
+    for call, one, other in zip(program, real, modelled, strict=True):
+        if one != other:
+            return call.verb, _kind(one), _kind(other)
+    return None
+
+
+def _kind(answer: Answer) -> object:
+    """An errno or a signal; one count, descriptor, address or content is as good as another."""
+    return 0 if isinstance(answer, bytes) or (isinstance(answer, int) and answer > 0) else answer
+
+
+def conform_programs(
+    count: int,
+    seed: int,
+    strategy: Strategy,
+    release: Release | None = None,
+    *,
+    seconds: float | None = None,
+    longest: int = LONGEST,
+    forks: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> ProgramsResult:
+    """Perform so many programs, or as many as there is time for.  UserError: the worker died or does not answer."""
+    running = platform.release()
+    release = release or nearest_release(running)
+    result = ProgramsResult(running, release.name, strategy.name, seed)
+    with tempfile.TemporaryDirectory(prefix="mmsim-") as scratch, Worker(ProgramsRequest(scratch)) as worker:
+        kind, told = worker.next_message(PATIENCE_S)
+        if kind != "ready":
+            return attrs.evolve(result, skipped=told)
+        in_page = not told
+        session = _Session(worker, strategy, release)
+        differing = []
+        interrupted = False
+        done = calls = forking = 0
+        began = time.monotonic()
+        try:
+            for first in range(0, count, BATCH):
+                numbers = range(first, min(first + BATCH, count))
+                performed = session.perform(Batch(seed, numbers, longest, forks, in_page))
+                for number, (program, real, modelled) in zip(numbers, performed, strict=True):
+                    calls += len(program)
+                    forking += has_processes(program)
+                    if real != modelled:
+                        differing.append((number, program, real, modelled))
+                done = numbers.stop
+                if progress is not None:
+                    progress(done, count)
+                if seconds is not None and time.monotonic() - began > seconds:
+                    break
+        except KeyboardInterrupt:
+            interrupted = True
+        linux_seconds, forking_seconds, model_seconds = session.seconds
+        kinds = {kind_of(*each[1:]): each for each in reversed(differing)}  # of each kind the first
+        shown = sorted(kinds.values(), key=operator.itemgetter(0))[:SHOWN]
+        differences = () if interrupted else tuple(session.smallest(*each) for each in shown)
+    return attrs.evolve(
+        result,
+        programs=done,
+        calls=calls,
+        agreed=done - sum(number < done for number, *_ in differing),
+        differences=differences,
+        not_asked=(*NOT_ASKED, WITHIN_PAGES) if in_page else NOT_ASKED,
+        interrupted=interrupted,
+        forking=forking,
+        linux_seconds=linux_seconds,
+        forking_seconds=forking_seconds,
+        model_seconds=model_seconds,
+    )

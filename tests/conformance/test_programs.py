@@ -1,0 +1,288 @@
+"""Random programs on the running kernel and in the model: that a wrong model is found, and what is shown of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import attrs
+import pytest
+
+from mmsim import catalogue
+from mmsim.conformance import run as scenarios
+from mmsim.conformance.real import ARENA
+from mmsim.conformance.sequential import model, run
+from mmsim.conformance.sequential.program import ARENA_LENGTH, LONGEST, PROCESSES, Call, generate, has_processes
+from mmsim.conformance.sequential.run import conform_programs, kind_of, nearest_release
+from mmsim.conformance.sequential.shrink import shrunk
+from mmsim.errors import UserError
+from mmsim.kernel import entry, fork, memory, mmap, shmem, truncate
+from mmsim.kernel.releases import release_named
+from mmsim.report import programs as report
+from mmsim.strategies.wait_for_pins import wait_for_pins
+from mmsim.syscalls import MAP_FIXED, MFD_ALLOW_SEALING, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE_SIZE, SIGSEGV
+from tests.conformance.test_real_kernel import descendants, probed, system_calls  # noqa: F401 - fixtures
+
+NOW = release_named("v6.18.44")
+ONE_PROCESS = 250
+WITH_FORKS = 900
+
+
+@pytest.fixture
+def linux(system_calls):  # noqa: F811
+    """The running kernel can be asked."""
+
+
+def verbs(program):
+    return [call.verb for call in program]
+
+
+def test_programs_are_the_same_for_a_seed():
+    programs = [generate(7, number) for number in range(200)]
+    assert programs == [generate(7, number) for number in range(200)]
+    assert programs != [generate(8, number) for number in range(200)]
+    assert max(map(len, programs)) <= LONGEST
+    assert {call.process for program in programs for call in program} == set(range(PROCESSES))
+    assert not any(has_processes(generate(7, number, forks=False)) for number in range(200))
+
+
+def test_programs_leave_no_address_to_the_kernel():
+    for program in [generate(3, number) for number in range(300)]:
+        for call in program:
+            if call.verb == "mmap":
+                assert call.arguments[2] & MAP_FIXED
+                assert 0 <= call.arguments[5] - ARENA < ARENA_LENGTH
+            if call.verb == "mremap":
+                assert call.arguments[3] in {0, MREMAP_MAYMOVE | MREMAP_FIXED}
+
+
+def test_writes_within_pages():
+    for program in [generate(3, number, in_page=True) for number in range(300)]:
+        for call in program:
+            if call.verb == "pwrite":
+                assert call.arguments[3] % PAGE_SIZE + call.arguments[2] <= PAGE_SIZE
+
+
+def test_linux_and_the_model_agree(linux):
+    scratch = set(Path(tempfile.gettempdir()).glob("mmsim-*"))
+    children = descendants()
+    result = conform_programs(600, 5, wait_for_pins)
+    assert result.differences == ()
+    assert (result.agreed, result.programs) == (600, 600)
+    assert report.status(result) == 0
+    assert report.text(result).splitlines()[-1].startswith("600 of 600 programs agreed")
+    assert set(Path(tempfile.gettempdir()).glob("mmsim-*")) == scratch
+    assert descendants() == children
+
+
+# ---- wrong models: each is found, shrunk, and shown
+
+
+def no_seal_forbids(monkeypatch):
+    async def allowed(_inode, _end):
+        return 0
+
+    monkeypatch.setattr(shmem, "shmem_write_begin", allowed)
+
+
+def every_fault_is_a_segv(monkeypatch):
+    right = memory.page_fault
+
+    async def wrong(k, address, *, write):
+        return await right(k, address, write=write) and SIGSEGV
+
+    monkeypatch.setattr(memory, "page_fault", wrong)
+
+
+def holes_are_not_zeroed(monkeypatch):
+    async def nothing(*_):
+        return None
+
+    monkeypatch.setattr(truncate, "zero_user_segment", nothing)
+
+
+def descriptors_are_not_reused(monkeypatch):
+    def next_fd(open_fds):
+        number = 1 + max(open_fds, default=2)
+        return (*open_fds, number), number
+
+    monkeypatch.setattr(entry.descriptors, "with_fd", next_fd)
+
+
+def a_protection_is_forgotten(monkeypatch):
+    monkeypatch.setattr(mmap, "vm_access_flags", lambda prot: (1 if prot & 1 else 0) | 2)
+
+
+def fork_shares_private_pages(monkeypatch):
+    monkeypatch.setattr(fork, "wrprotected", lambda pte: pte)
+
+
+def nobody_denies_writers(_monkeypatch):
+    async def granted(_k, _inode):
+        return 0
+
+    return attrs.evolve(wait_for_pins, deny_writable=granted)
+
+
+WRONG = [
+    (no_seal_forbids, ONE_PROCESS, 3),
+    (every_fault_is_a_segv, ONE_PROCESS, 3),
+    (holes_are_not_zeroed, ONE_PROCESS, 5),
+    (descriptors_are_not_reused, ONE_PROCESS, 4),
+    (a_protection_is_forgotten, ONE_PROCESS, 4),
+    (nobody_denies_writers, ONE_PROCESS, 3),
+    (fork_shares_private_pages, WITH_FORKS, 7),
+]
+
+
+@pytest.mark.parametrize(("plant", "programs", "calls"), WRONG, ids=[plant.__name__ for plant, *_ in WRONG])
+def test_a_wrong_model_is_found_and_shrunk(linux, monkeypatch, tmp_path, plant, programs, calls):
+    wrong = plant(monkeypatch) or wait_for_pins
+    result = conform_programs(programs, 1, wrong, NOW, forks=programs == WITH_FORKS)
+    assert result.agreed < result.programs
+    assert report.status(result) == 1
+    first = result.differences[0]
+    assert len(first.program) <= calls, report.scenario(result, first)
+    assert kind_of(first.program, first.linux, first.model)
+    # No call of it can be left out.
+    for at in range(len(first.program)):
+        smaller = first.program[:at] + first.program[at + 1 :]
+        assert kind_of(smaller, *answers(smaller, wrong)) != kind_of(first.program, first.linux, first.model)
+    # What is printed is a scenario, and Linux answers it as it answered the program.
+    assert scenario_answers(result, first, tmp_path) == [
+        answer for call, answer in zip(first.program, first.linux, strict=True) if call.process == 0
+    ]
+
+
+def answers(program, strategy):
+    scratch = tempfile.TemporaryDirectory(prefix="mmsim-")
+    with scratch, scenarios.Worker(scenarios.ProgramsRequest(scratch.name)) as worker:
+        worker.next_message(60)
+        worker.ask(run.Given((program,)))
+        _, (real,), _ = worker.next_message(60)
+    return real, model.perform(program, strategy, NOW)
+
+
+def scenario_answers(result, difference, tmp_path):
+    """What the first process's thread returns on Linux, in the words of programs."""
+    file = tmp_path / "difference.py"
+    file.write_text(report.scenario(result, difference))
+    told = dict(scenarios.run_once(catalogue.find(str(file), []).scenario))["main"]
+    own = [call for call in difference.program if call.process == 0]
+    return [plain(answer, call) for answer, call in zip(told, own, strict=True)]
+
+
+def plain(answer, call):
+    if call.verb == "fork":
+        return 1
+    if answer is None:
+        return 0
+    return answer.name if hasattr(answer, "name") else answer
+
+
+def test_a_difference_that_does_not_repeat_is_said_to(linux, monkeypatch):
+    performed = run.model.perform
+    count = iter(range(10**6))
+
+    def once_wrong(program, **how):
+        right = performed(program, **how)
+        return (*right[:-1], "wrong") if next(count) == 20 else right
+
+    monkeypatch.setattr(run.model, "perform", once_wrong)
+    result = conform_programs(50, 1, wait_for_pins, NOW, forks=False)
+    assert result.agreed == 49
+    assert [each.repeats for each in result.differences] == [False]
+    assert "A second run of it did not differ" in report.text(result)
+
+
+# ---- shrinking alone
+
+
+def test_shrinking_finds_the_two_calls_that_matter():
+    program = (Call(0, "memfd_create", ("file", MFD_ALLOW_SEALING)), *generate(2, 5), Call(0, "pwrite", (3, 65, 4, 0)))
+
+    def differs(candidate):
+        return "memfd_create" in verbs(candidate) and verbs(candidate)[-1:] == ["pwrite"]
+
+    small = shrunk(program, differs)
+    assert verbs(small) == ["memfd_create", "pwrite"]
+    assert (small[0].arguments, small[1].arguments[2:]) == (("file", 0), (0, 0))
+
+
+def test_shrinking_never_asks_for_what_programs_do_not_ask():
+    seen = []
+    shrunk(generate(2, 9), lambda candidate: seen.append(candidate) is not None)
+    calls = [call for program in seen for call in program]
+    assert all(call.arguments[2] & MAP_FIXED for call in calls if call.verb == "mmap")
+    assert all(call.arguments[3] in {0, 3} for call in calls if call.verb == "mremap")
+    assert all(call.arguments[0] >= 3 for call in calls if call.verb in {"pread", "pwrite", "mmap", "close"})
+
+
+# ---- which release, and bad input
+
+
+@pytest.mark.parametrize(
+    ("running", "release"),
+    [("6.18.44-fc-v782", "v6.18.44"), ("6.18.15", "v6.18"), ("7.9.1-rc3", "v7.3"), ("6.12.100", "v6.12.93")],
+)
+def test_the_nearest_release(running, release):
+    assert nearest_release(running).name == release
+
+
+@pytest.mark.parametrize("running", ["2.6.32", "unknown"])
+def test_a_kernel_that_the_model_does_not_know(running):
+    with pytest.raises(UserError, match="older than all that the model knows"):
+        nearest_release(running)
+
+
+def mmsim(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "mmsim", "conform", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "conform takes a SCENARIO"),
+        (("dio_races_munmap", "--random", "5"), "leave 'dio_races_munmap' out"),
+        (("--random", "5", "--runs", "3"), "leave '--runs' out"),
+        (("--random", "0"), "0 is not in the range"),
+        (("--random", "many"), "'many' is not a valid integer"),
+        (("--random", "5", "--release", "v6.44"), "unknown release"),
+        (("--random", "5", "--strategy", "hope"), "hope"),
+    ],
+)
+def test_bad_input(arguments, sentence):
+    told = mmsim(*arguments)
+    assert told.returncode == 2
+    assert sentence in told.stderr
+    assert len(told.stderr.splitlines()) == 1
+    assert not told.stdout
+
+
+def test_the_command_and_its_json(linux):
+    told = mmsim("--random", "40", "--seed", "2", "--format", "json")
+    assert told.returncode == 0, told.stderr
+    answer = json.loads(told.stdout)
+    (result,) = answer["results"]
+    assert (answer["command"], result["programs"], result["agreed"]) == ("conform", 40, 40)
+    assert result["differences"] == []
+
+
+def test_json_of_a_difference(linux):
+    told = mmsim("--random", "60", "--release", "v6.1", "--format", "json")
+    assert told.returncode == 1
+    (result,) = json.loads(told.stdout)["results"]
+    last = [difference["calls"][-1] for difference in result["differences"]]
+    assert not any(call["agree"] for call in last)
+    assert any((call["call"].split("(")[0], call["model"]) == ("memfd_create", "-EINVAL") for call in last)
+    assert "scenario = Scenario(" in result["differences"][0]["scenario"]

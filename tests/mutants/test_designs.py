@@ -124,7 +124,7 @@ async def unpin_one_only(k, pin):
 
 
 async def unpin_all_of_it(k, pin):
-    if foll_pin(k, pin):
+    if foll_pin(pin):
         await pin.page.refcount.add(-1024)
     await put_page(k, pin.page)
 

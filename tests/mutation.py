@@ -65,8 +65,63 @@ OPERATORS = {
     ast.BitOr: ("|", "&"),
 }
 
-EQUIVALENT: dict[tuple[str, str], str] = {}
-"""(file, mutated line) of mutants that differ in nothing that could be seen, and why."""
+NOBODY_SEES_IT_YET = (
+    "the page or inode is not in any slot or table yet, so nobody can tell in which order it was filled"
+)
+FREED_IS_GONE = "a page that was freed is never handed out again, so who unlocks it late disturbs nobody"
+ASKS_AGAIN = "without the wait it looks again at once and finds the same, until what it waits for is there"
+WALKERS_NEED_ADDRESSES = (
+    "the tree changes in one step; whoever walks an older one finds the entries cleared already, or one that came to "
+    "the same address since, which is faulted in again"
+)
+EQUIVALENT: dict[tuple[str, str, str, str], str] = {
+    ("filemap.py", "find_get_page", "step left out", "await spin_while_frozen(page)"): ASKS_AGAIN,
+    ("filemap.py", "unlock_and_put", "steps swapped", "await page.lock.release()"): FREED_IS_GONE,
+    ("filemap.py", "find_or_create_page", "steps swapped", "await page.mapping.store(mapping)"): NOBODY_SEES_IT_YET,
+    ("filemap.py", "find_or_create_page", "steps swapped", "await page.index.store(index)"): NOBODY_SEES_IT_YET,
+    ("filemap.py", "find_or_create_page", "steps swapped", "await get_page(page)"): NOBODY_SEES_IT_YET,
+    ("filemap.py", "find_or_create_page", "steps swapped", "await put_page(k, page)"): NOBODY_SEES_IT_YET,
+    (
+        "filemap.py",
+        "read_cache_page",
+        "step left out",
+        "await page.word(number).store(content[number * k.word_size :][: k.word_size])",
+    ): "no page of a file leaves the cache but by truncation, which clears the disk: what is read are the zeros that "
+    "a new page has",
+    ("filemap.py", "generic_file_read", "steps swapped", "await mark_page_accessed(k, page)"): (
+        "the reader's own reference is there before and after: the one for the CPU's cache shows in no count earlier "
+        "or later that could not be his, and neither step looks at what the other changes"
+    ),
+    ("gup.py", "try_grab_page", "step left out", "await pin.page.pincount.dec()"): (
+        "a pin is refused only of a page that was freed, which fork() meets in no page table"
+    ),
+    (
+        "gup.py",
+        "get_user_pages_unlocked",
+        "step left out",
+        "await mm.pte(address + len(pins) * PAGE_SIZE).wait_until(present)",
+    ): ASKS_AGAIN,
+    ("memfd.py", "memfd_create", "steps swapped", "await inode.i_mode.store(inode.i_mode.initial & ~ANY_X)"): (
+        NOBODY_SEES_IT_YET
+    ),
+    ("memory_zap.py", "zap_page", "step left out", "await set_page_dirty(old.page)"): (
+        "a file system with a disk marks a page dirty before its entry is writable (page_mkwrite), and writeback "
+        "takes the mark only after it write-protected the entry: where the entry is dirty, the page is; tmpfs never asks"
+    ),
+    ("migrate.py", "replace_page_in_cache", "steps swapped", "await new.index.store(index)"): NOBODY_SEES_IT_YET,
+    ("mmap.py", "unlink_file_vma", "lock left out", "async with mapping.i_mmap_mutex:"): WALKERS_NEED_ADDRESSES,
+    ("mmap.py", "replace_vma", "lock left out", "async with mapping.i_mmap_mutex:"): WALKERS_NEED_ADDRESSES,
+    ("page_idle.py", "page_idle_bitmap_read", "step left out", "await page.flags.load()"): (
+        "a look whose result nobody uses; the reference is held just as long for others to see"
+    ),
+    (
+        "entry/memory.py",
+        "mmap",
+        "0 -> 1",
+        "self, fd: int, prot: int, flags: int, length: int = PAGE_SIZE, offset: int = 0, address: int = 0",
+    ): ("looked at with MAP_FIXED only, which refuses both"),
+}
+"""(file below mmsim/kernel/, function, what, its line) of mutants that differ in nothing to be seen, and why."""
 
 
 @attrs.frozen
@@ -117,8 +172,17 @@ class Mutant:
     @property
     def equivalent(self):
         """Why it cannot be noticed, or None."""
-        added = [line[1:].strip() for line in self.diff().splitlines()[2:] if line.startswith("+")]
-        return next((why for (path, line), why in EQUIVALENT.items() if path == self.path and line in added), None)
+        source = Source((ROOT / self.path).read_text())
+        line = source.text.count("\n", 0, self.start)
+        around = [
+            node
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and source.span(node)[0] <= self.start < source.span(node)[1]
+        ]
+        function = max(around, key=lambda node: node.lineno).name if around else ""
+        file = self.path.removeprefix("mmsim/kernel/")
+        return EQUIVALENT.get((file, function, self.what, source.text.splitlines()[line].strip()))
 
 
 class Source:

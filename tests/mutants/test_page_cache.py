@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import attrs
 
-from mmsim.check.properties import LEAK, LOST
+from mmsim.check.properties import CLEAN, LEAK, LOST
 from mmsim.kernel.filemap import find_get_page, find_or_create_page
 from mmsim.kernel.gup import FOLL_WRITE, can_follow_pte, try_grab_page
 from mmsim.kernel.memory import handle_mm_fault
+from mmsim.kernel.mmap import linked
 from mmsim.kernel.page_alloc import alloc_page, get_page
+from mmsim.kernel.strategy import counted
 from mmsim.kernel.swap import lru_cache_add
 from mmsim.kernel.types import PG_UPTODATE, Pin
 from mmsim.scenario import Scenario
@@ -53,6 +55,14 @@ async def mapped_but_not_touched(sys):
     await sys.mmap(FD, RW, MAP_SHARED)
 
 
+async def mapped_and_dirty(sys):
+    """A page table has it, writable."""
+    await unmapped(sys)
+    await sys.pwrite(FD, fill(b"orig"))
+    await sys.mmap(FD, RW, MAP_SHARED)
+    await sys.store(WINDOW, fill(b"next"))
+
+
 async def cached(sys):
     """It is, and no page table has it."""
     await uncached(sys)
@@ -76,6 +86,10 @@ async def compacter(sys, _):
     await sys.compact_memory()
 
 
+async def forker(sys, _):
+    await sys.fork(scenes.storing_child)
+
+
 async def truncater(sys, _):
     await sys.ftruncate(FD, 0)
 
@@ -88,7 +102,8 @@ async def writes_and_promises(sys, _):
 
 
 def scene(setup, *threads):
-    return Scenario(setup=setup, threads=threads, mounts=(DISK,))
+    children = (scenes.storing_child,) if forker in threads else ()
+    return Scenario(setup=setup, threads=threads, children=children, mounts=(DISK,))
 
 
 # ---- mistakes
@@ -156,7 +171,20 @@ async def get_user_page_without_page_table_lock(k, mm, vma, address, caller, fla
             return fault
 
 
+async def link_without_mutex(k, mm, vma):
+    mapping = vma.file.inode.mapping
+    await mapping.i_mmap.update(linked, mm, vma)
+    if counted(k, vma.flags):
+        await mapping.i_mmap_writable.inc()
+
+
 MUTANTS = [
+    Mutant(
+        "fork() links a mapping while writeback goes through them",
+        scene(mapped_and_dirty, forker),
+        CLEAN,
+        (("kernel.fork", "vma_link_file", link_without_mutex),),
+    ),
     Mutant(
         "get_user_pages() takes a page that was migrated since it looked",
         scenes.scene(mapped_but_not_touched, scenes.reader, compacter),

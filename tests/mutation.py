@@ -3,10 +3,15 @@
     python -m tests.mutation --sample 200 --seed 1      # `make mutants ARGS="--sample 200 --seed 1"`
     python -m tests.mutation --only kernel/gup.py       # all of one file
 
-Each mutant is a copy of the tree with one change in `mmsim/kernel/` or `mmsim/strategies/`.  The copy is held to the
-sequential tests of the kernel, to the scenes in tests/mutants/ and to the catalogue (under the designs of the mutated
-file, or under Linux's own); what passes them all survives and is printed as a diff.  A mutant that does not come to
-an end is noticed as well.
+Each mutant is a copy of the tree with one change in `mmsim/kernel/` or `mmsim/strategies/`.  One run on the sane tree
+notes which test runs which lines; the copy is then held to those of the sequential tests of the kernel, of the scenes
+in tests/mutants/ and of the catalogue (under the designs of the mutated file, or under Linux's own) that run the
+mutated statement, the quick ones first.  What passes them all survives and is printed as a diff, with the reason where
+EQUIVALENT has one.  A mutant that does not come to an end is noticed as well.  `--record FILE` keeps the notes for
+another run on the same tests, `--part 1/5` tries a fifth of the choice.
+
+A sample of 100 of 2742 mutants (seed 2) left 16: 84.0 % noticed.  Three of them change nothing that could be seen
+(EQUIVALENT); tests/kernel/test_survivors.py and tests/mutants/test_page_cache.py were written for the others.
 
 mutmut puts a trampoline around every function, and the engine tells local states by a coroutine's own frame, so a
 mutated path would be no path any more; its operators know nothing of a lock left out or of two steps swapped either.

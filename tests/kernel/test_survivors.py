@@ -220,7 +220,7 @@ def test_sendfile_moves_along_the_file_unless_it_is_told_where(offset, rest):
 
 def test_vmsplice_takes_no_more_slots_than_it_needs():
     async def caller(sys, _):
-        window = await sys.mmap(await filled(sys), PROT_READ, MAP_PRIVATE)
+        window = await sys.mmap(await filled(sys, 2), PROT_READ, MAP_PRIVATE, 2 * PAGE_SIZE)
         read, write = await sys.pipe()
         done = await sys.vmsplice(write, window, PAGE_SIZE)
         return done, await sys.write(write, fill(b"more", 15)), (await sys.read(read, PAGE_SIZE))[:4]

@@ -1,0 +1,228 @@
+"""Answers and steps that nothing else in the tests tells from those of a kernel with one small mistake in it."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from mmsim.cells import World
+from mmsim.kernel.memfd import has_extra_refs
+from mmsim.kernel.releases import release_named
+from mmsim.kernel.strategy import EVERY_PROMISE, linux
+from mmsim.kernel.swap import lru_add_drain
+from mmsim.kernel.types import Page
+from mmsim.machine import boot
+from mmsim.scenario import Scenario
+from mmsim.strategies.looking import pages_in
+from mmsim.strategies.wait_for_pins import wait_for_pins
+from mmsim.syscalls import (
+    EBUSY,
+    EFAULT,
+    EINVAL,
+    F_SEAL_SHRINK,
+    F_SEAL_WRITE,
+    FS_IMMUTABLE_FL,
+    MAP_PRIVATE,
+    MAP_SHARED,
+    O_CREAT,
+    O_RDWR,
+    PAGE_SIZE,
+    PROT_READ,
+    PROT_WRITE,
+    Device,
+    Mount,
+    fill,
+)
+from tests.kernel.alone import alone, filled
+
+RW = PROT_READ | PROT_WRITE
+DEVICE = Device("nvme")
+DISK = Mount("disk", "ext4")
+NOW = "v6.18"
+
+
+# ---- pages that wait in a CPU's cache
+
+
+async def look_then_drain(k, mapping):
+    """-EBUSY where a page has a reference too many; what waits in this CPU's cache waits no longer."""
+    pages = [await mapping.slot(index).load() for index in range(await pages_in(k, mapping))]
+    extra = [await has_extra_refs(k, page) for page in pages if page is not None]
+    await lru_add_drain(k)
+    return -EBUSY if any(extra) else 0
+
+
+looking = attrs.evolve(linux, name="looking", exclude_pins=look_then_drain, guards=EVERY_PROMISE)
+
+
+def test_the_second_access_puts_a_page_into_the_cache_once_more():
+    async def caller(sys, _):
+        fd = await filled(sys)
+        new, read = await sys.add_seals(fd, F_SEAL_WRITE), await sys.pread(fd, 4)
+        return new, read, await sys.add_seals(fd, F_SEAL_WRITE), await sys.add_seals(fd, F_SEAL_WRITE)
+
+    assert alone(caller, strategy=looking) == (-EBUSY, b"orig", -EBUSY, 0)
+
+
+def test_a_page_of_a_disks_file_enters_the_cache_as_well():
+    async def caller(sys, _):
+        fd = await sys.open(DISK, "f", O_RDWR | O_CREAT)
+        await sys.pwrite(fd, b"orig")
+        return await sys.chattr(fd, FS_IMMUTABLE_FL), await sys.chattr(fd, FS_IMMUTABLE_FL)
+
+    assert alone(caller, strategy=looking, mounts=(DISK,)) == (-EBUSY, 0)
+
+
+# ---- sealing
+
+
+@pytest.mark.parametrize(
+    ("release", "tagging", "answer"),
+    [("v3.17", True, False), ("v5.17", True, True), ("v3.17", False, True), ("v5.17", False, True)],
+)
+def test_fewer_references_than_page_tables(release, tagging, answer):
+    """Two page tables came between the two loads: only the younger kernel looks at such a page again."""
+    assert sampled(release, references=2, mapped=2, tagging=tagging) is answer
+
+
+def sampled(release, references, mapped, *, tagging):
+    k = attrs.make_class("K", {"release": attrs.field()})(release_named(release))
+    look = has_extra_refs(k, Page(World(), "page"), tagging=tagging)
+    look.send(None)
+    look.send(references)
+    with pytest.raises(StopIteration) as end:
+        look.send(mapped)
+    return end.value.value
+
+
+def test_a_refused_seal_sleeps_between_its_scans():
+    async def caller(sys, _):
+        fd = await filled(sys)
+        _, write = await sys.pipe()
+        await sys.splice(fd, 0, write, PAGE_SIZE)
+        return await sys.add_seals(fd, F_SEAL_WRITE)
+
+    assert sleeps_of(caller) == [8_000_000, 20_000_000, 40_000_000, 80_000_000]
+
+
+def sleeps_of(thread):
+    """How long a thread that runs alone sleeps, in ns."""
+
+    async def nothing(sys):
+        return None
+
+    booted = boot(Scenario(setup=nothing, threads=(thread,)), wait_for_pins, release_named(NOW))
+    (running,) = (each.start() for each in booted.threads if not each.silent)
+    values = dict(booted.initial)
+    slept, result = [], None
+    while True:
+        try:
+            step = running.send(result)
+        except StopIteration:
+            return slept
+        if step.word == "sleep":
+            slept += step.operands
+        new, result = step.alternatives(values.get(step.cell, step.cell.initial) if step.cell else None)[0]
+        if step.cell:
+            values[step.cell] = new
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 100), (100, PAGE_SIZE), (-PAGE_SIZE, PAGE_SIZE), (0, -PAGE_SIZE)])
+def test_udmabuf_takes_whole_pages(offset, length):
+    async def caller(sys, _):
+        fd = await filled(sys)
+        await sys.add_seals(fd, F_SEAL_SHRINK)
+        return await sys.udmabuf_create(fd, offset, length)
+
+    assert alone(caller, release="v6.1") == -EINVAL
+
+
+def test_a_buffer_that_ends_early_is_given_back_whole():
+    async def caller(sys, _):
+        window = await sys.mmap(await filled(sys), RW, MAP_SHARED)
+        await sys.store(window, b"mine")
+        return await sys.submit_direct_read(DEVICE, window, fill(b"late", 2))
+
+    assert alone(caller, devices=(DEVICE,)) == -EFAULT
+
+
+# ---- files on a disk
+
+
+def test_a_hole_read_from_the_disk_is_unlocked_again():
+    async def caller(sys, _):
+        fd = await sys.open(DISK, "f", O_RDWR | O_CREAT)
+        await sys.ftruncate(fd, PAGE_SIZE)
+        return await sys.pread(fd, 4), await sys.pwrite(fd, b"late"), await sys.pread(fd, 4)
+
+    assert alone(caller, mounts=(DISK,)) == (bytes(4), 4, b"late")
+
+
+def test_the_second_page_is_migrated_to_its_own_place():
+    async def caller(sys, _):
+        fd = await sys.open(DISK, "f", O_RDWR | O_CREAT)
+        await sys.pwrite(fd, fill(b"1st.") + fill(b"2nd."))
+        window = await sys.mmap(fd, RW, MAP_SHARED, 2 * PAGE_SIZE)
+        await sys.store(window + PAGE_SIZE, b"mine")
+        moved = await sys.move_pages(window + PAGE_SIZE)
+        return moved, (await sys.pread(fd, 4), await sys.pread(fd, 4, PAGE_SIZE))
+
+    assert alone(caller, mounts=(DISK,)) == (0, (b"1st.", b"mine"))
+
+
+# ---- pipes
+
+
+def test_tee_stops_where_it_was_told_to():
+    async def caller(sys, _):
+        source, target = await sys.pipe(), await sys.pipe()
+        await sys.write(source[1], fill(b"orig", 2))
+        await sys.write(target[1], fill(b"full", 14))
+        done = await sys.tee(source[0], target[1], PAGE_SIZE)
+        return done, await sys.write(target[1], fill(b"last")), await sys.tee(source[0], source[1], 1)
+
+    assert alone(caller, release=NOW) == (PAGE_SIZE, PAGE_SIZE, -EINVAL)
+
+
+def test_tee_stops_where_the_pipe_is_full():
+    async def caller(sys, _):
+        source, target = await sys.pipe(), await sys.pipe()
+        await sys.write(source[1], fill(b"orig", 2))
+        await sys.write(target[1], fill(b"full", 15))
+        return await sys.tee(source[0], target[1], 2 * PAGE_SIZE)
+
+    assert alone(caller, release=NOW) == PAGE_SIZE
+
+
+def test_splice_to_a_file_stops_within_the_second_buffer():
+    async def caller(sys, _):
+        fd = await filled(sys)
+        read, write = await sys.pipe()
+        await sys.write(write, fill(b"page") + b"tail")
+        done = await sys.splice(read, None, fd, PAGE_SIZE + 2)
+        return done, await sys.pread(fd, 9, PAGE_SIZE), await sys.read(read, 9)
+
+    assert alone(caller, release=NOW) == (PAGE_SIZE + 2, b"ta", b"il")
+
+
+@pytest.mark.parametrize(("offset", "rest"), [(None, b"3456"), (1, b"0123")])
+def test_sendfile_moves_along_the_file_unless_it_is_told_where(offset, rest):
+    async def caller(sys, _):
+        fd = await sys.memfd_create("file")
+        await sys.pwrite(fd, b"0123456789")
+        one, other = await sys.socketpair()
+        sent = await sys.sendfile(one, fd, offset, 3)
+        return sent, await sys.read(other, 9), await sys.read(fd, 4)
+
+    start = offset or 0
+    assert alone(caller, release=NOW) == (3, b"0123456789"[start : start + 3], rest)
+
+
+def test_vmsplice_takes_no_more_slots_than_it_needs():
+    async def caller(sys, _):
+        window = await sys.mmap(await filled(sys, 2), PROT_READ, MAP_PRIVATE, 2 * PAGE_SIZE)
+        read, write = await sys.pipe()
+        done = await sys.vmsplice(write, window, PAGE_SIZE)
+        return done, await sys.write(write, fill(b"more", 15)), (await sys.read(read, PAGE_SIZE))[:4]
+
+    assert alone(caller, release=NOW) == (PAGE_SIZE, 15 * PAGE_SIZE, b"orig")

@@ -45,7 +45,10 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
     values: dict[Cell[Any], Any] = {}
 
     def kernel(name: str, process: Process) -> Kernel:
-        return Kernel(name, world, process, strategy, release, scenario.words_per_page, Cpus(tuple(cpus)))
+        running = Cpus(tuple(cpus))
+        return Kernel(
+            name, world, process, strategy, release, scenario.words_per_page, running, shmem_huge=scenario.shmem_huge
+        )
 
     setup = SimSyscalls(kernel("setup", main), 0, {}, children, alone=False)
     devices = [(world.handle(BlockDevice, name), TRANSPORTS[transport]) for name, transport in _device_names(scenario)]

@@ -109,6 +109,8 @@ class Scenario:
     """File systems that are mounted when `setup` runs."""
     words_per_page: int = 1
     """How many words a page has; a device writes and a CPU copies word by word.  A power of two."""
+    shmem_huge: bool = False
+    """/sys/kernel/mm/transparent_hugepage/shmem_enabled is `force`: the pages of memfds are huge ones, from v4.8 on."""
     model_only: bool = False
     """Never to be run on a real kernel."""
 

@@ -261,7 +261,7 @@ class AlwaysOn:
             for index in range(-(-view[inode.i_size] // PAGE_SIZE)):
                 page = view[inode.mapping.slot(index)]
                 if page is not None:
-                    cached[page] = cached.get(page, 0) + 1
+                    cached[page] = cached.get(page, 0) + page.nr_pages
             if inode.sb.block_backed:
                 self._beyond_the_end(view, inode, cached)
         mapped: dict[Page, int] = {}
@@ -294,7 +294,7 @@ class AlwaysOn:
         """A read that a truncation overtakes leaves its page in the cache of a disk's file, as in Linux."""
         for page in self.world.of(Page):
             if page not in cached and view[inode.mapping.slot(view[page.index])] is page:
-                cached[page] = 1
+                cached[page] = page.nr_pages
 
     def _counters(self, view: View) -> Fault | None:
         # A design may count a pin that somebody keeps, however often its page was unmapped, as it sees fit.

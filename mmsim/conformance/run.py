@@ -122,6 +122,8 @@ def beyond_this_driver(scenario: Scenario) -> str | None:
     others = sorted(device.transport for device in scenario.devices if device.transport not in SLOW_DEVICES)
     if others:
         return f"a device of transport {others[0]!r} is not there on real kernels yet"
+    if scenario.shmem_huge:
+        return "huge pages are not switched on on real kernels yet"
     if scenario.mounts:
         return "file systems are not mounted on real kernels yet"
     return None

@@ -9,8 +9,7 @@ rule about seals depends on how large a page is, and the page cache holds one re
 The tag of a page is not a cell but a local of the sealing thread: only code that holds this inode's i_mutex sets,
 reads or clears PAGECACHE_TAG_TOWRITE on a shmem mapping, so nobody else can tell.
 
-Not modelled: signals that cut a sleep short; huge pages of shmem itself (which always looked pinned, from v4.8 to
-v5.17), because nothing here makes one; MFD_HUGETLB without seals (v4.14 and v4.15).
+Not modelled: signals that cut a sleep short; MFD_HUGETLB without seals (v4.14 and v4.15).
 """
 
 from __future__ import annotations
@@ -138,8 +137,12 @@ async def memfd_tag_pins(k: Kernel, mapping: AddressSpace, last: int) -> tuple[t
 
 
 async def has_extra_refs(k: Kernel, page: Page, *, tagging: bool = False) -> bool:
-    """page_count(page) - page_mapcount(page) != 1: two loads, one after the other, and no lock between them."""
-    extra = await page.refcount.load() - await page.mapcount.load() - 1
+    """page_count(page) - page_mapcount(page) != 1: two loads, one after the other, and no lock between them.
+
+    1 is what the cache has of a small page; before v5.17 a huge one, of which it has more, always looked pinned.
+    """
+    cached = page.nr_pages if k.release.has(RECHECKS_ANY_DIFFERENCE) else 1
+    extra = await page.refcount.load() - await page.mapcount.load() - cached
     return extra > 0 if tagging and not k.release.has(RECHECKS_ANY_DIFFERENCE) else extra != 0
 
 

@@ -164,9 +164,9 @@ async def do_set_pte(k: Kernel, mm: Mm, address: int, pte: Pte) -> None:
         await put_page(k, pte.page)
 
 
-async def copy_page(k: Kernel, page: Page) -> Page:
+async def copy_page(k: Kernel, page: Page, nr_pages: int = 1) -> Page:
     """copy_user_highpage(): a new page with the same content and one reference."""
-    copy = await alloc_page(k)
+    copy = await alloc_page(k, nr_pages)
     await write_page(k, copy, 0, await read_page(k, page, 0, PAGE_SIZE))
     return copy
 

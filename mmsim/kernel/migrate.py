@@ -9,8 +9,9 @@ and no CPU stores any more into a page that has been copied.
 The copy is made while the count is frozen.  Linux makes it under the page lock alone, which everybody who looks into
 the page waits for there; here a lookup takes no page lock, and the frozen count holds him back instead.
 
-Not modelled: anonymous pages, the ten passes of migrate_pages(), tree_lock (of those who change a slot all hold the
-page's lock, and those who look hold RCU alone), the order of i_mmap by which fork's copy is walked after its original.
+Not modelled: anonymous and huge pages, the ten passes of migrate_pages(), tree_lock (of those who change a slot all
+hold the page's lock, and those who look hold RCU alone), the order of i_mmap by which fork's copy is walked after its
+original.
 """
 
 from __future__ import annotations
@@ -110,8 +111,8 @@ async def migrate_page(k: Kernel, page: Page) -> int:
     error = -EAGAIN
     async with page.lock:
         mapping, index = await page.mapping.load(), await page.index.load()
-        if mapping is None:
-            return error  # truncated meanwhile
+        if mapping is None or page.nr_pages > 1:
+            return error  # truncated meanwhile; or huge
         await try_to_unmap(k, mapping, index, page)
         new = page
         if await page_ref_freeze(page, CACHE_AND_ISOLATION):

@@ -11,16 +11,18 @@ that overflows, for a number here has no end, and a reference is refused where t
 
 from __future__ import annotations
 
+from functools import partial
+
 from mmsim.kernel.types import POISON, AddressSpace, Kernel, Page
 from mmsim.steps import KernelBug
 
 ONE_REFERENCE = 1
 
 
-async def alloc_page(k: Kernel) -> Page:
+async def alloc_page(k: Kernel, nr_pages: int = 1) -> Page:
     """A page of zeros with one reference."""
     number = await k.next_page.add_return(1) - 1
-    page = k.world.handle(Page, f"{k.cpu}.page[{number}]")
+    page = k.world.handle(partial(Page, nr_pages=nr_pages), f"{k.cpu}.page[{number}]")
     for word in k.words:
         await page.word(word).store(bytes(k.word_size))
     await page.refcount.store(ONE_REFERENCE)
@@ -57,7 +59,20 @@ def poisoned(old: bytes) -> bytes:
     return POISON
 
 
+async def get_cache_references(page: Page) -> None:
+    """The page cache has a reference for each page of a huge one; the caller has taken the first."""
+    if page.nr_pages > 1:
+        await page.refcount.add(page.nr_pages - 1)
+
+
+async def put_cache_references(page: Page) -> None:
+    """All of them but the first, which is left for the caller to give back."""
+    if page.nr_pages > 1:
+        await page.refcount.add(1 - page.nr_pages)
+
+
 async def delete_from_page_cache(page: Page, mapping: AddressSpace, index: int) -> None:
     """Undo add_to_page_cache(): the cache's reference is the caller's again, who holds the page's lock."""
     await page.mapping.store(None)
     await mapping.slot(index).store(None)
+    await put_cache_references(page)

@@ -92,6 +92,7 @@ UDMABUF_CHECKS_UNLOCKED = change(
 UDMABUF_HEEDS_FUTURE_WRITE = change("UDMABUF_CREATE refuses F_SEAL_FUTURE_WRITE as well", "v6.12.7..")
 UDMABUF_PINS = change("udmabuf takes its pages with FOLL_PIN (memfd_pin_folios)", "v6.11..")
 UDMABUF_MAPS_PFNS = change("a dma-buf made by udmabuf is mapped by page frame number", "v6.11..")
+SHMEM_HAS_HUGE_PAGES = change("shared memory files can have huge pages", "v4.8..")
 FOLL_PIN = change("pin_user_pages() is there, and process_vm_writev() and io_uring call it", "v5.7..")
 DIRECT_IO_PINS = change("direct I/O takes its pages with FOLL_PIN, not with FOLL_GET", "v6.5..")
 RDMA_PINS = change("RDMA takes its pages with FOLL_PIN", "v5.7..")
@@ -101,7 +102,7 @@ WRITES_BY_FOLIO = change(
     "a write is held against F_SEAL_GROW by the largest folio there could be, not by the page", "v6.12..v6.16", "v7.2.."
 )
 RECHECKS_ANY_DIFFERENCE = change(
-    "memfd_tag_pins tags a page whose counts differ by anything but one, not only by more",
+    "memfd_tag_pins tags a page whose counts differ by anything but what the cache has, of a huge page too",
     "v5.17..",
     "v5.10.104..v5.11",
 )

@@ -12,11 +12,18 @@ finds the zeros that a hole reads as.
 from __future__ import annotations
 
 from mmsim.kernel.filemap import find_get_page
-from mmsim.kernel.page_alloc import alloc_page, delete_from_page_cache, get_page, put_page
-from mmsim.kernel.releases import SAME_SIZE_TRUNCATES
+from mmsim.kernel.page_alloc import (
+    alloc_page,
+    delete_from_page_cache,
+    get_cache_references,
+    get_page,
+    put_cache_references,
+    put_page,
+)
+from mmsim.kernel.releases import SAME_SIZE_TRUNCATES, SHMEM_HAS_HUGE_PAGES
 from mmsim.kernel.swap import lru_cache_add
 from mmsim.kernel.truncate import truncate_range
-from mmsim.kernel.types import AddressSpace, Inode, Kernel, Page, patched
+from mmsim.kernel.types import HPAGE_PMD_NR, AddressSpace, Inode, Kernel, Page, patched
 from mmsim.syscalls import (
     EINVAL,
     EOPNOTSUPP,
@@ -42,7 +49,7 @@ async def shmem_getpage(k: Kernel, inode: Inode, index: int) -> tuple[Page, bool
         page = await find_get_page(k, mapping, index)
         if page is not None:
             return page, False
-        page = await alloc_page(k)
+        page = await alloc_page(k, shmem_nr_pages(k, inode))
         if await shmem_add_to_page_cache(k, page, mapping, index):
             await lru_cache_add(k, page)
             return page, True
@@ -55,10 +62,18 @@ async def shmem_add_to_page_cache(k: Kernel, page: Page, mapping: AddressSpace, 
     await page.index.store(index)
     # Both references before the page can be seen: whoever finds it in the slot may drop "its" own at once.
     await get_page(page)
+    await get_cache_references(page)
     added = await mapping.slot(index).cmpxchg(None, page)
     if not added:
+        await put_cache_references(page)
         await put_page(k, page)
     return added
+
+
+def shmem_nr_pages(k: Kernel, inode: Inode) -> int:
+    """How large a new page is: what shmem_enabled says."""
+    huge = k.shmem_huge and inode.sb.kind == "tmpfs" and k.release.has(SHMEM_HAS_HUGE_PAGES)
+    return HPAGE_PMD_NR if huge else 1
 
 
 async def shmem_fault(k: Kernel, inode: Inode, index: int) -> Page | None:

@@ -4,8 +4,8 @@ Follows include/linux/mm_types.h and include/linux/fs.h, v3.17.  A handle owns c
 value (a VMA, a PTE) is what a cell holds.  Names are hierarchical and begin with the owner, so that renaming one copy
 of a process to another renames all that is its own.
 
-Not modelled: compound pages, swap, page tables above the last level (never freed while a process runs), struct page
-of anything but RAM.
+Not modelled: the single pages of a huge one, swap, page tables above the last level (never freed while a process runs),
+struct page of anything but RAM.
 """
 
 from __future__ import annotations
@@ -25,15 +25,20 @@ VM_UFFD_MISSING, VM_UFFD_MINOR = 0x200, 1 << 37
 VM_UFFD = VM_UFFD_MISSING | VM_UFFD_MINOR
 PG_DIRTY, PG_WRITEBACK, PG_UPTODATE, PG_ANON_EXCLUSIVE = "dirty", "writeback", "uptodate", "anon_exclusive"
 """Bits of page->flags; a page of a memfd is up to date from the start and never under writeback."""
+HPAGE_PMD_NR = 512
 POISON = b"\xaa free page \xaa"
 """What every word of a free page holds, as page_poisoning=on does; whoever touches it uses a freed page."""
 
 
 class Page(Handle):
-    """struct page, with the memory it describes as `words` (each a bytes of PAGE_SIZE / number of words)."""
+    """struct page, with the memory it describes as `words` (each a bytes of PAGE_SIZE / number of words).
 
-    def __init__(self, world: World, name: str) -> None:
+    A huge page is one of these that stands for `nr_pages`; nothing of it can be seen but its first page.
+    """
+
+    def __init__(self, world: World, name: str, nr_pages: int = 1) -> None:
         super().__init__(world, name)
+        self.nr_pages = nr_pages
         self.refcount: Cell[int] = self.cell("_refcount", 0)
         self.mapcount: Cell[int] = self.cell("_mapcount", 0)
         self.pincount: Cell[int] = self.cell("_pincount", 0)
@@ -356,7 +361,16 @@ class Kernel(Named):
     """The kernel as one thread sees it: what `current`, smp_processor_id() and the configuration are there."""
 
     def __init__(
-        self, name: str, world: World, process: Process, strategy: Any, release: Any, words_per_page: int, cpus: Cpus
+        self,
+        name: str,
+        world: World,
+        process: Process,
+        strategy: Any,
+        release: Any,
+        words_per_page: int,
+        cpus: Cpus,
+        *,
+        shmem_huge: bool = False,
     ) -> None:
         super().__init__(name)
         self.world = world
@@ -366,6 +380,7 @@ class Kernel(Named):
         self.words = range(words_per_page)
         self.word_size = PAGE_SIZE // words_per_page
         self.cpus = cpus
+        self.shmem_huge = shmem_huge
         self.cpu = name
         self.next_page: Cell[int] = world.cell(f"{name}.pages_made", 0)
         self.next_io: Cell[int] = world.cell(f"{name}.ios_made", 0)

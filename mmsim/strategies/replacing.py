@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from mmsim.kernel.filemap import find_lock_page, unlock_and_put, wait_on_page_writeback
 from mmsim.kernel.memory import copy_page
-from mmsim.kernel.page_alloc import put_page
+from mmsim.kernel.page_alloc import get_cache_references, put_cache_references, put_page
 from mmsim.kernel.truncate import unmap_mapping_page
 from mmsim.kernel.types import AddressSpace, Kernel, Page
 
@@ -32,13 +32,15 @@ async def replace_page(k: Kernel, mapping: AddressSpace, index: int, page: Page)
         # Or the flusher, whose page this is no longer, would end the writeback of the old page and not of the copy.
         await wait_on_page_writeback(page)
     # Copied after the unmapping: a mapping must not show what the copy does not have.
-    copy = await copy_page(k, page)
+    copy = await copy_page(k, page, page.nr_pages)
+    await get_cache_references(copy)
     await copy.mapping.store(mapping)
     await copy.index.store(index)
     await copy.flags.store(await page.flags.load())  # or what is dirty would never reach a disk
     await mapping.slot(index).store(copy)
     # Detached before it is unlocked: a fault that waits for the lock must not map the old page.
     await page.mapping.store(None)
+    await put_cache_references(page)
     await put_page(k, page)
 
 

@@ -41,13 +41,13 @@ from mmsim.strategies.looking import pages_in
 from mmsim.strategies.replacing import replace_page, unmap_page
 from mmsim.syscalls import EBUSY
 
-CACHE_AND_MINE = 2
+MINE = 1
 
 
 async def unmap_and_look(k: Kernel, mapping: AddressSpace, index: int, page: Page) -> bool:
     """Whether anybody but the cache and the caller, who has it locked, has the page."""
     await unmap_page(k, mapping, index, page)
-    return await page.refcount.load() != CACHE_AND_MINE
+    return await page.refcount.load() != page.nr_pages + MINE
 
 
 async def wait_for_holders(k: Kernel, mapping: AddressSpace) -> int:

@@ -186,12 +186,21 @@ active proctype sealer()
 	:: d_step { i_mmap_writable <= 0 -> i_mmap_writable-- }
 	fi;
 	KNOWN;					/* load     i_size		memfd_wait_for_pins */
+	KNOWN;					/* exchange lru_cache		memfd_tag_pins: lru_add_drain */
 	KNOWN;					/* load     i_pages[0]		memfd_tag_pins */
 	refs = refcount;			/* load     _refcount		has_extra_refs */
 	if					/* load     _mapcount */
 	:: d_step { refs <= mapcount + 1 -> refs = 0 } -> goto grant
 	:: d_step { refs > mapcount + 1 -> refs = 0 }
 	fi;
+	KNOWN;					/* exchange lru_cache		lru_add_drain_all: the sealer's */
+	KNOWN;					/* exchange lru_cache		and each user's */
+#if N > 1
+	KNOWN;
+#endif
+#if N > 2
+	KNOWN;
+#endif
 again:
 	KNOWN;					/* load     i_pages[0]		memfd_wait_for_pins */
 	refs = refcount;			/* load     _refcount		has_extra_refs */

@@ -119,11 +119,17 @@ def reached(files: set[Path]) -> set[Path]:
 
 def imported(path: Path) -> set[Path]:
     """The files of the modules that a file imports, as far as they are loaded."""
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in names_imported(path.read_bytes()))
+    return {Path(file).resolve() for file in files if file}
+
+
+@functools.cache
+def names_imported(source: bytes) -> frozenset[str]:
+    """The names of the modules that a text may import; kept, for the same designs are asked about again and again."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    files = (getattr(sys.modules.get(name), "__file__", None) for name in names)
-    return {Path(file).resolve() for file in files if file}
+    return frozenset(names)

@@ -17,7 +17,7 @@ import pytest
 from mmsim import catalogue, machine
 from mmsim.kernel.releases import release_named
 from mmsim.scenario import LINUX_CARRIES, Scenario
-from mmsim.steps import Alternatives, Context, KernelBug, Step
+from mmsim.steps import Alternatives, KernelBug, Step
 from mmsim.strategies import STRATEGIES
 from mmsim.syscalls import EBUSY, EPERM
 from mmsim.threads import Machine
@@ -79,8 +79,8 @@ class Driver:
         self.falls_silent_at = {name: chance.randrange(300) for name in silent if chance.random() < 0.25}
         # A kernel thread that works in the background runs when nobody else wants to, or those who wait for what it
         # undoes, a store for the PTE that the flusher protects again, would starve.
-        background = {thread.name for thread in booted.threads if thread.silent and thread.context is Context.TASK}
-        self.priority = {thread.name: chance.random() - (thread.name in background) for thread in booted.threads}
+        self.least = {each.name: -2 for each in booted.threads if each.name.startswith("flush-")}
+        self.priority = {each.name: chance.random() + self.least.get(each.name, 0) for each in booted.threads}
         self.changes = {chance.randrange(250) for _ in range(4)} if self.by_priority else set()
         self.coroutines = {thread.name: thread.start() for thread in booted.threads}
         self.pending: dict[str, Step[Any]] = {}
@@ -123,7 +123,7 @@ class Driver:
             return self.chance.choice(ready)
         name = max(ready, key=self.priority.__getitem__)
         if self.ended.steps in self.changes:
-            self.priority[name] = -self.chance.random()
+            self.priority[name] = self.least.get(name, 0) - self.chance.random()
         return name
 
     def advance(self, name: str, result: Any) -> None:

@@ -15,7 +15,7 @@ from mmsim.scenario import Scenario
 from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.verdict import Holds, Undecided, Violated
 
-ENOUGH = Bounds(max_states=20_000, max_seconds=30)
+ENOUGH = Bounds(max_states=60_000, max_seconds=60)
 
 
 @attrs.frozen
@@ -43,6 +43,7 @@ class Mutant:
             target = importlib.import_module(f"mmsim.{module}")
             monkeypatch.setattr(getattr(target, owner[0]) if owner else target, attribute, replacement)
         found = self.verdict(self.mutated or self.strategy)
+        assert not isinstance(found, Undecided), found.reason
         assert isinstance(found, Violated), f"{self.name} survives"
         assert found.violation.property == self.property, found.violation
 

@@ -123,7 +123,9 @@ def test_of_the_strategies_only_those_used_count(model, monkeypatch):
     read = digest.Path.read_bytes
     monkeypatch.setattr(digest.Path, "read_bytes", lambda self: read(self) + b"#" * (self == path))
     after = dict(zip([s.name for s in STRATEGIES], keys(RACE), strict=True))
-    assert {name for name in before if before[name] != after[name]} == {name for name in before if name.startswith("delayed_unmap")}
+    assert {name for name in before if before[name] != after[name]} == {
+        name for name in before if name.startswith("delayed_unmap")
+    }
 
 
 def test_each_field_of_a_strategy_but_its_doc_counts():

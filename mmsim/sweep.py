@@ -198,7 +198,16 @@ def processes(jobs: int) -> Executor | None:
     """Processes of this machine; None for one alone."""
     from concurrent.futures import ProcessPoolExecutor
 
-    return None if jobs <= 1 else ProcessPoolExecutor(jobs, initializer=_leave_ctrl_c_to_the_parent)
+    if jobs <= 1:
+        return None
+    # Held back until the workers are there: one that a Ctrl-C meets before its initializer has run would be killed.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        pool = ProcessPoolExecutor(jobs, initializer=_leave_ctrl_c_to_the_parent)
+        pool.submit(int)  # the first task starts them all
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    return pool
 
 
 def _leave_ctrl_c_to_the_parent() -> None:

@@ -134,11 +134,13 @@ def test_ctrl_c_keeps_what_was_measured(jobs):
         start_new_session=True,
     )
     try:
-        time.sleep(4)
+        time.sleep(6)
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does
-        out, told = running.communicate(timeout=30)
+        out, told = running.communicate(timeout=120)
     finally:
-        running.kill()
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.communicate()
     header, *rows = out.splitlines()
     assert header.startswith("workload,")
     assert 0 < len(rows) < 5000

@@ -30,6 +30,7 @@ from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.releases import (
     COUNTS_MAYWRITE,
     FUTURE_WRITE_LETS_FORK_SHARE,
+    HAS_FUTURE_WRITE,
     HUGETLB_MAPS_FUTURE_WRITE,
     REFUSED_BEFORE_UNMAPPING,
     SEALED_MAPS_READ_ONLY,
@@ -135,12 +136,13 @@ def vm_access_flags(prot: int) -> int:
 async def memfd_check_seals_mmap(k: Kernel, inode: Inode, vm_flags: int) -> int:
     """The flags that the seals leave to a new mapping, or -EPERM.  In ->mmap of shmem and hugetlbfs before v6.12.93.
 
-    Reads the seals without a lock: a seal that comes later meets the mapping in i_mmap_writable.
+    Reads the seals without a lock: a seal that comes later meets the mapping in i_mmap_writable.  A release with no
+    seal to look for here does not read them at all.
     """
-    seals = await inode.seals.load()
-    ignored = inode.sb.kind == "hugetlbfs" and k.release.has(HUGETLB_MAPS_FUTURE_WRITE)
-    forbidden = (0 if ignored else F_SEAL_FUTURE_WRITE) | (F_SEAL_WRITE if k.release.has(COUNTS_MAYWRITE) else 0)
-    if not seals & forbidden:
+    blind = inode.sb.kind == "hugetlbfs" and k.release.has(HUGETLB_MAPS_FUTURE_WRITE)
+    forbidden = F_SEAL_FUTURE_WRITE if k.release.has(HAS_FUTURE_WRITE) and not blind else 0
+    forbidden |= F_SEAL_WRITE if k.release.has(COUNTS_MAYWRITE) else 0
+    if not forbidden or not await inode.seals.load() & forbidden:
         return vm_flags
     if not vm_flags & VM_SHARED:
         return vm_flags & ~VM_MAYWRITE if k.release.has(FUTURE_WRITE_LETS_FORK_SHARE) else vm_flags

@@ -4,4 +4,4 @@ import sys
 
 from benchmarks import bench, costs
 
-sys.exit(bench.main() or ("--inner" not in sys.argv and costs.main()))
+sys.exit(bench.main() or costs.main())

@@ -97,8 +97,13 @@ def compare(
     answers = list(batch.carry_out(known, jobs or processors(), Meter, store))
     status = batch.overall([one.status for one in answers])
     results = [one.json for one in answers]
+    priced_on = release or comparison.PRICED_ON
     told = comparison.Comparison(
-        comparison.designs(results, batch.designs(plan)), results, damaged=known.damaged, fresh=fresh
+        comparison.designs(results, batch.designs(plan), priced_on),
+        results,
+        damaged=known.damaged,
+        fresh=fresh,
+        priced_on=priced_on,
     )
     if form == "json":
         say(as_json("compare", results, status, designs=[json_.design(one) for one in told.designs]))

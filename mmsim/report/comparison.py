@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from mmsim.report import table
-from mmsim.report.design import ASKED_FOR, LINUX_WAITS, Design, designs, remarks
+from mmsim.report.design import ASKED_FOR, LINUX_WAITS, PRICED_ON, Design, designs, remarks
 from mmsim.report.table import WIDTH, Entry
 from mmsim.scenario import QUESTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Comparison", "designs", "markdown", "text"]
+__all__ = ["PRICED_ON", "Comparison", "designs", "markdown", "text"]
 
 Rows = list[list[str]]
 
@@ -40,7 +40,9 @@ GROUPS: Final = (
         "irq",
     ),
 )
-LEGEND: Final = (
+Lines = tuple[tuple[str, str], ...]
+
+LEGEND: Final[Lines] = (
     ("holds", "tests that hold of those judged; `!` where a verdict was not expected"),
     ("needlessly", "scenarios in which somebody is refused though nobody needed it"),
     (
@@ -49,10 +51,13 @@ LEGEND: Final = (
     ),
     ("seal", "how long F_ADD_SEALS can be held off by others: not at all, so long asleep, or for ever"),
     ("flags, bytes", "page flags it needs; bytes in struct page, on 32/64 bits"),
-    ("gup_fast, unpin", "atomics/cache lines more than `linux`, for a write pin and for giving it back after munmap"),
+    (
+        "gup_fast, unpin",
+        "atomics/cache lines more than `linux` on {release}, for a write pin and for giving it back after munmap",
+    ),
     ("irq", "whose last reference is seen to be dropped in an interrupt: a page's, a count of the design's own, both"),
 )
-MARKS: Final = (
+MARKS: Final[Lines] = (
     (".", "holds"),
     ("V", "violated, as expected"),
     ("?", "undecided: a bound was reached first"),
@@ -72,6 +77,12 @@ class Comparison:
     results: Sequence[Mapping[str, Any]]
     damaged: int = 0
     fresh: bool = False
+    priced_on: str = PRICED_ON
+
+    @property
+    def legend(self) -> Lines:
+        """What the columns mean."""
+        return tuple((name, said.format(release=self.priced_on)) for name, said in LEGEND)
 
     @property
     def entries(self) -> list[Entry]:
@@ -227,7 +238,7 @@ def text(told: Comparison, *, width: int = WIDTH, colour: bool = False) -> str:
     parts.append(
         "\n".join(textwrap.fill(note, width, subsequent_indent="   ", break_on_hyphens=False) for note in notes)
     )
-    legend = [*LEGEND, *(() if words else MARKS)]
+    legend = [*told.legend, *(() if words else MARKS)]
     parts.append(
         "\n".join(
             filter(None, [table.legend(told.entries) if words else "", wrapped([list(line) for line in legend], width)])
@@ -330,7 +341,7 @@ def markdown(told: Comparison) -> str:
         for number, one in enumerate(told.designs, 1)
     ]
     parts.append("## Remarks\n\n" + "\n".join(notes))
-    parts.append("## Legend\n\n" + "\n".join(f"- `{name}`: {said}" for name, said in (*LEGEND, *MARKS)))
+    parts.append("## Legend\n\n" + "\n".join(f"- `{name}`: {said}" for name, said in (*told.legend, *MARKS)))
     parts.append(reused(told))
     return "\n\n".join(parts)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mmsim.kernel.strategy import Strategy
 
 PRICED_ON: Final = "v3.17"
+"""Where nobody says which release."""
 ASKED_FOR: Final = frozenset({"wait_for"})
 """Calls that are there to wait."""
 LINUX_WAITS: Final = ("exit", "do_exit")
@@ -80,20 +81,27 @@ class Design:
         return f"{found.atomics:+}/{found.more_lines:+}" if found.atomics or found.more_lines else "-"
 
 
-def designs(results: Sequence[Mapping[str, Any]], known: Mapping[str, Strategy]) -> tuple[Design, ...]:
+def designs(
+    results: Sequence[Mapping[str, Any]], known: Mapping[str, Strategy], priced_on: str = PRICED_ON
+) -> tuple[Design, ...]:
     """A row for each strategy, in the order in which they were judged; tests of past releases are about no design."""
     names = dict.fromkeys(one["test"]["strategy"] for one in results)
     return tuple(
         design(
-            [one for one in results if one["test"]["strategy"] == name and not one["history"]], name, known.get(name)
+            [one for one in results if one["test"]["strategy"] == name and not one["history"]],
+            name,
+            known.get(name),
+            priced_on,
         )
         for name in names
     )
 
 
-def design(results: Sequence[Mapping[str, Any]], name: str, strategy: Strategy | None) -> Design:
+def design(
+    results: Sequence[Mapping[str, Any]], name: str, strategy: Strategy | None, priced_on: str = PRICED_ON
+) -> Design:
     """One row from the results of all its tests."""
-    release = release_named(PRICED_ON)
+    release = release_named(priced_on)
     violated = [one for one in results if one["verdict"] == "Violated"]
     seen = [one["observed"] for one in results]
     sleeps = [one["seal"]["sleeps_ns"] for one in seen]

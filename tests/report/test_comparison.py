@@ -184,3 +184,13 @@ def test_what_was_reused_is_told():
     assert "2 kept results were damaged and are judged anew. All" in said([new], damaged=2)
     many = [result(f"s{number}", "sealing_v2") for number in range(9)]
     assert "s5 under sealing_v2 and 3 more." in said([*many, old])
+
+
+def test_prices_are_those_of_the_release_asked_for():
+    row = {
+        name: design([result("a", "pin_user_pages")], "pin_user_pages", BY_NAME["pin_user_pages"], name)
+        for name in ("v3.17", "v6.18")
+    }
+    assert row["v3.17"].price != row["v6.18"].price
+    told = Comparison(tuple(row.values()), [result("a", "pin_user_pages")], priced_on="v6.18")
+    assert "more than `linux` on v6.18" in text(told)

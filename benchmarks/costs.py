@@ -70,12 +70,33 @@ def step_rate(name: str, cpus: int, *, flat: bool = False) -> float:
     return result.steps / (time.process_time() - began)
 
 
+def bare_rate(name: str, cpus: int, steps: int = 50_000) -> float:
+    """Steps a second of the same code with no clock, no CPUs and no costs: what no driver could be faster than."""
+    probe = Probe(None, 1e9, 0, 0)
+    machine = boot(metered(WORKLOADS[name].scenario(Load(cpus, cpus)), probe), BY_NAME["delayed_unmap"], RELEASE)
+    values = dict(machine.initial)
+    probe.begin(lambda: 0)
+    sends = [thread.start().send for thread in machine.threads if not thread.silent]
+    results: list[Any] = [None] * len(sends)
+    began = time.process_time()
+    for number in range(steps):
+        turn = number % len(sends)
+        step = sends[turn](results[turn])
+        cell = step.cell
+        old = None if cell is None else values.get(cell, cell.initial)
+        new, results[turn] = step.effect(old, *step.operands)[0]
+        if new is not old:
+            values[cell] = new
+    return steps / (time.process_time() - began)
+
+
 def speed() -> None:
     cases: list[tuple[str, Callable[[], float]]] = [
         ("gup on one CPU, flat costs", lambda: step_rate("gup_private_files", 1, flat=True)),
         ("gup on one CPU, cache lines", lambda: step_rate("gup_private_files", 1)),
         ("gup on 4 CPUs, private files", lambda: step_rate("gup_private_files", 4)),
         ("gup on 4 CPUs, the same page", lambda: step_rate("gup_one_page", 4)),
+        ("gup by 4 threads, no clock, no costs", lambda: bare_rate("gup_private_files", 4)),
     ]
     rates: dict[str, list[float]] = {name: [] for name, _ in cases}
     bare: list[float] = []
@@ -88,7 +109,10 @@ def speed() -> None:
     for name, found in rates.items():
         ratio = statistics.median(mine / theirs for mine, theirs in zip(found, bare, strict=True))
         print(f"  {name:<42}{statistics.median(found):>10,.0f} steps/s   {ratio:.2f} of SimPy")
-    print("\n  Wanted: 250,000 steps/s, and half of SimPy's rate.\n")
+    print(
+        "\n  Wanted: 250,000 steps/s, and half of SimPy's rate.  The last line is the kernel's code alone, resumed and"
+        "\n  its effects applied: whatever keeps time and counts cache lines beside it can only be slower.\n"
+    )
 
 
 # ---- validation

@@ -42,6 +42,7 @@ class Point:
     """None: one for each CPU."""
     pages: int = 1
     depth: int = 4
+    channels: int | None = None
     delay: str | None = None
     watch: bool = False
 
@@ -130,7 +131,7 @@ def measured(point: Point) -> Measurement:
     from mmsim.timed.workloads import Load, measure
 
     workload = workload_named(point.workload)
-    load = Load(point.cpus, point.processes or point.cpus, point.pages, point.depth)
+    load = Load(point.cpus, point.processes or point.cpus, point.pages, point.depth, point.channels)
     return measure(
         workload,
         batch.find_strategy(point.strategy),

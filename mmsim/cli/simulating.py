@@ -36,7 +36,7 @@ LINUX: Final = "wait_for_pins"
 
 OF_A_SCENARIO: Final = ("step_ns", "until_ns", "stagger_ns", "all_steps")
 OF_A_WORKLOAD: Final = (
-    "seconds", "repeats", "baseline", "processes", "pages", "depth", "jobs", "dask", "plot", "watch",
+    "seconds", "repeats", "baseline", "processes", "pages", "depth", "channels", "jobs", "dask", "plot", "watch",
 )  # fmt: skip
 WORKLOAD_RELEASE: Final = "v6.18"
 
@@ -66,6 +66,7 @@ def at_least_one(flag: str, text: str, default: int | None) -> Callable[[Any], A
 @at_least_one("--processes", "Workload: how many.  [default: one for each CPU]", None)
 @at_least_one("--pages", "Workload: of each file.", 1)
 @at_least_one("--depth", "Workload: requests under way.", 4)
+@at_least_one("--channels", "Workload: requests that a disk serves at a time.  [default: all under way]", None)
 @at_least_one("--jobs", "Workload: how many runs at a time.  [default: one per CPU]", None)
 @click.option("--dask", metavar="ADDRESS", help="Workload: run on the workers of this Dask scheduler.")
 @click.option("--plot", metavar="FILE.png|FILE.svg", help="Workload: draw the results into this file.")
@@ -158,7 +159,7 @@ def _workload(name: str, form: str, **options: Any) -> int:
         repeats=options["repeats"],
         seed=options["seed"],
         delay=next(iter(options["delays"]), None),
-        **{key: options[key] for key in ("seconds", "processes", "pages", "depth", "watch")},
+        **{key: options[key] for key in ("seconds", "processes", "pages", "depth", "channels", "watch")},
     )
     found, complete = _measured(name, points, options["dask"], options["jobs"])
     broken = any(one.violation is not None for one in found)

@@ -131,6 +131,7 @@ def test_thirty_two_bits_and_two_sockets():
         (Load(0, 1), 1, "at least one of its cpus"),
         (Load(1, 1, pages=-1), 1, "at least one of its pages"),
         (Load(1, 1, depth=True), 1, "at least one of its depth"),
+        (Load(1, 1, channels=0), 1, "at least one of its channels"),
         (Load(1, 1), -1, "positive number of seconds"),
         (Load(1, 1), float("nan"), "positive number of seconds"),
         (Load(1, 1), 1e-8, "did not get through one io within 1e-08 simulated seconds"),
@@ -139,6 +140,12 @@ def test_thirty_two_bits_and_two_sockets():
 def test_impossible_loads(load, seconds, said):
     with pytest.raises(UserError, match=said):
         run("dio_server", load=load, seconds=seconds)
+
+
+@pytest.mark.parametrize("name", ["dio_server", "leftovers"])
+def test_a_disk_with_channels_serves_several_requests_at_a_time(name):
+    one, all_of_them = (run(name, load=Load(1, 1, depth=4, channels=channels), seconds=0.01) for channels in (1, None))
+    assert all_of_them.throughput == pytest.approx(4 * one.throughput, rel=0.5)
 
 
 def test_figures_per_operation():

@@ -38,6 +38,14 @@ class Load:
     processes: int
     pages: int = 1
     depth: int = 4
+    channels: int | None = None
+    """How many requests a disk serves at the same time; None: all that it is given."""
+
+    @property
+    def disks(self) -> tuple[Device, ...]:
+        """One process's disk, as a device for each request that it serves at the same time."""
+        ways = self.depth if self.channels is None else min(self.channels, self.depth)
+        return tuple(Device(f"{DISK.name}{way}") for way in range(ways)) if ways > 1 else (DISK,)
 
 
 @attrs.frozen
@@ -184,8 +192,10 @@ def _check(load: Load, seconds: float) -> None:
     if not 0 < seconds < float("inf"):
         msg = f"a workload runs for a positive number of seconds, and {seconds!r} is none"
         raise UserError(msg)
-    for name in ("cpus", "processes", "pages", "depth"):
+    for name in ("cpus", "processes", "pages", "depth", "channels"):
         value = getattr(load, name)
+        if value is None and name == "channels":
+            continue
         if type(value) is not int or value < 1:
             msg = (
                 f"a workload needs at least one of its {name}, and a whole number of them, but {value!r} are asked for"

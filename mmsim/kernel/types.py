@@ -126,7 +126,10 @@ class FileOperations:
     release: Callable[..., Coroutine[Any, Any, None]]
     """(k, file): the last reference is gone."""
     sendpage: Callable[..., Coroutine[Any, Any, int]] | None = None
-    """(k, file, page, offset, length): send part of a page, which the receiver takes a reference of its own to."""
+    """(k, file, page, offset, length, flags): send part of a page, which the receiver takes a reference of its own to.
+
+    `flags` is 0, or MSG_NO_SHARED_FRAGS where the page is nobody's but the sender's.
+    """
 
 
 class File(Handle):

@@ -68,13 +68,20 @@ class Names:
 
 
 def list_that_changed(old: Any, new: Any) -> tuple[Any, Any]:
-    """The only field in which two records differ, if it is a list; else the two as they are."""
-    if type(old) is type(new) and attrs.has(type(old)):
-        pairs = [(getattr(old, each.name), getattr(new, each.name)) for each in attrs.fields(type(old))]
+    """The innermost place in which two records, or lists of equal length, differ: as far as there is only one."""
+    if type(old) is type(new) and (attrs.has(type(old)) or (isinstance(old, tuple) and len(old) == len(new))):
+        pairs = list(zip(*map(parts, (old, new)), strict=True))
         differing = [pair for pair in pairs if pair[0] != pair[1]]
-        if len(differing) == 1 and isinstance(differing[0][0], tuple):
-            return differing[0]
+        if len(differing) == 1:
+            return list_that_changed(*differing[0])
     return old, new
+
+
+def parts(value: Any) -> tuple[Any, ...]:
+    """The items of a list, the fields of a record."""
+    if isinstance(value, tuple):
+        return value
+    return tuple(getattr(value, each.name) for each in attrs.fields(type(value)))
 
 
 def shown(cell: str, value: Any) -> str:

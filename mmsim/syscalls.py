@@ -192,6 +192,13 @@ class Syscalls(Protocol):
         """
         ...
 
+    async def dev_zero(self) -> int:
+        """open("/dev/zero", O_RDWR): for read(), write(), and mmap() with MAP_PRIVATE, which is anonymous memory.
+
+        Transparent huge pages are always on, and PAGE_SIZE bytes stand for one of them.
+        """
+        ...
+
     async def munmap(self, address: int, length: int = PAGE_SIZE) -> int:
         """munmap(2)."""
         ...

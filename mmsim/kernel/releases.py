@@ -111,6 +111,15 @@ FORCED_COW_IS_REMEMBERED = change(
     "v4.9..",
     "v4.8.3..v4.9",
 )
+FORCED_COW_OF_HUGE_PAGES = change(
+    "FOLL_COW opens a read-only pmd as well; in v4.9 a forced write to a huge page never ended",
+    "v3.14..v4.9",
+    "v4.10..",
+)
+# Repaired by a8f97366452e; not verified: which releases of the series before v4.15 have it (v4.14.4 and v4.9.67?).
+TOUCH_PMD_DIRTIES = change(
+    "get_user_pages() sets the dirty bit of a pmd also for those who read (CVE-2017-1000405)", "v3.14..v4.15"
+)
 FORCE_NEEDS_EXCLUSIVE = change(
     "a forced write goes through a read-only PTE only if its page is private and nobody else's, not if it is dirty",
     "v6.0..",

@@ -130,6 +130,8 @@ class FileOperations:
 
     `flags` is 0, or MSG_NO_SHARED_FRAGS where the page is nobody's but the sender's.
     """
+    maps_privately: bool = False
+    """Whether mmap() takes it: as memory of one's own, without a file."""
 
 
 class File(Handle):
@@ -210,6 +212,8 @@ class Pte:
     """pte_protnone(): mapped, with its reference, but the CPU faults on every access."""
     special: bool = False
     """pte_special(): a page frame number, with neither a reference nor a map count; get_user_pages() passes it by."""
+    huge: bool = False
+    """A pmd, which maps a huge page of anonymous memory."""
 
     def allows(self, *, write: bool) -> bool:
         """Whether the CPU may load, or store, through this entry."""

@@ -31,7 +31,6 @@ from mmsim.syscalls import (
 from tests.kernel.alone import alone, filled, outcomes
 
 RW = PROT_READ | PROT_WRITE
-SIZE = 2 * PAGE_SIZE
 
 
 def test_udmabuf():

@@ -82,6 +82,7 @@ def nothing_held(_self, _view):
     return ()
 
 
+assert InetSocket.f_op is not None
 FORGETFUL = attrs.evolve(InetSocket.f_op, release=nothing)
 
 

@@ -158,8 +158,8 @@ AEAD_IN_PLACE = change(
 )
 # CVE-2026-43284, -43500, -46300 and -46331: where each was repaired is told by the release diffs of the stable trees
 # and by Debian's changelogs (5.10.262-1, 6.1.192-2, 6.12.118-1).  Not verified: v7.0.5 for ESP (the release before that
-# of rxrpc); which v6.1 first had the repairs of ESP and rxrpc (Debian's 6.1.170-2 has them), and which v7.0 that of
-# pedit; that v6.13 to v6.17 and v6.19 ended without any of them.
+# of rxrpc); that rxrpc went wrong after v5.3 and not in it (NVD's range); which v6.1 first had the repairs of ESP and
+# rxrpc (Debian's 6.1.170-2 has them), and which v7.0 that of pedit; that v6.13 to v6.17 and v6.19 ended without any.
 ESP_DECRYPTS_IN_PLACE = change("ESP decrypts a packet where it lies unless it is cloned", "v4.11..")
 UDP_MARKS_SHARED_FRAGS = change(
     "a page that is spliced to a UDP socket is marked SKBFL_SHARED_FRAG, as TCP marks it",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import signal
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
@@ -63,6 +64,9 @@ F_SEAL_EXEC: Final = 0x20
 
 SPLICE_F_GIFT: Final = 8
 
+IPPROTO_TCP: Final = 6
+IPPROTO_UDP: Final = 17
+
 EPERM: Final = errno.EPERM
 EBADF: Final = errno.EBADF
 EAGAIN: Final = errno.EAGAIN
@@ -83,6 +87,7 @@ EPIPE: Final = errno.EPIPE
 ESPIPE: Final = errno.ESPIPE
 ENODEV: Final = errno.ENODEV
 EBADMSG: Final = errno.EBADMSG
+ECONNREFUSED: Final = errno.ECONNREFUSED
 ENOTTY: Final = errno.ENOTTY
 
 SIGBUS: Final = signal.SIGBUS
@@ -96,6 +101,14 @@ class Device:
     name: str
     transport: str = "block"
     """How it moves data and what its driver does with user pages; see `mmsim.kernel.direct_io`."""
+
+
+class Consumer(Enum):
+    """What changes a packet before it is read; see `Syscalls.inet_socketpair`."""
+
+    ESP = "IPsec decrypts it"
+    RXRPC = "rxrpc decrypts it"
+    PEDIT = "a pedit rule of traffic control edits it"
 
 
 @attrs.frozen
@@ -176,6 +189,13 @@ class Syscalls(Protocol):
         """mmap(2) at an address of the kernel's choice, or with MAP_FIXED at `address` in place of what is there.
 
         -EPERM where a seal forbids a writable shared mapping.
+        """
+        ...
+
+    async def dev_zero(self) -> int:
+        """open("/dev/zero", O_RDWR): for read(), write(), and mmap() with MAP_PRIVATE, which is anonymous memory.
+
+        Transparent huge pages are always on, and PAGE_SIZE bytes stand for one of them.
         """
         ...
 
@@ -262,6 +282,15 @@ class Syscalls(Protocol):
 
     async def socketpair(self) -> tuple[int, int]:
         """socketpair(AF_UNIX, SOCK_STREAM): two connected sockets, for read(), write() and close()."""
+        ...
+
+    async def inet_socketpair(self, protocol: int, consumer: Consumer, *, tapped: bool = False) -> tuple[int, int]:
+        """Two connected sockets, IPPROTO_UDP or IPPROTO_TCP, for read(), write(), splice() to them and close().
+
+        `consumer` changes what either receives: a write() or a splice() is a packet, and a read() gets one.  Decrypting
+        turns every byte into its complement.  Where it is `tapped`, a packet socket has a copy of each, which nobody
+        reads.  -ECONNREFUSED if the peer is closed.
+        """
         ...
 
     async def splice(self, fd_in: int, offset: int | None, fd_out: int, length: int) -> int:

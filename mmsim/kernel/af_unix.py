@@ -17,50 +17,30 @@ import attrs
 from mmsim.cells import Cell, Mutex, World
 from mmsim.kernel.filemap import read_page
 from mmsim.kernel.memory import copy_page
-from mmsim.kernel.net import Frag, SocketFile, sock_write
+from mmsim.kernel.net import (
+    Frag,
+    ReceiveQueue,
+    SocketFile,
+    purged,
+    queued,
+    sock_write,
+    something_to_read,
+    without_peer,
+)
 from mmsim.kernel.page_alloc import get_page, put_page
 from mmsim.kernel.releases import UNIX_SENDPAGE
 from mmsim.kernel.types import FileOperations, Kernel, Page
 from mmsim.syscalls import EPIPE
 
 
-@attrs.frozen
-class ReceiveQueue:
-    """sk_receive_queue: what the peer sent, whether the peer is gone, and whether the owner is."""
-
-    frags: tuple[Frag, ...] = ()
-    peer_gone: bool = False
-    dead: bool = False
-
-
-def queued(queue: ReceiveQueue, frag: Frag) -> tuple[ReceiveQueue, bool]:
-    """The queue with one more fragment, unless its owner is gone; whether it was taken."""
-    return (queue if queue.dead else attrs.evolve(queue, frags=(*queue.frags, frag))), not queue.dead
-
-
-def first_read(queue: ReceiveQueue, length: int) -> ReceiveQueue:
+def first_read(queue: ReceiveQueue[Frag], length: int) -> ReceiveQueue[Frag]:
     """The queue with so many bytes of its first fragment read."""
-    first, *rest = queue.frags
+    first, *rest = queue.sent
     left = Frag(first.page, first.offset + length, first.length - length)
-    return attrs.evolve(queue, frags=(left, *rest) if left.length else tuple(rest))
+    return attrs.evolve(queue, sent=(left, *rest) if left.length else tuple(rest))
 
 
-def without_peer(queue: ReceiveQueue) -> ReceiveQueue:
-    """The queue of one whose peer is gone."""
-    return attrs.evolve(queue, peer_gone=True)
-
-
-def purged(queue: ReceiveQueue) -> tuple[ReceiveQueue, tuple[Frag, ...]]:
-    """The queue of one who is gone; what he had not read."""
-    return attrs.evolve(queue, frags=(), dead=True), queue.frags
-
-
-def something_to_read(queue: ReceiveQueue) -> bool:
-    """Whether recv() need not wait."""
-    return bool(queue.frags) or queue.peer_gone
-
-
-async def unix_stream_sendpage(k: Kernel, file: UnixSocket, page: Page, offset: int, length: int) -> int:
+async def unix_stream_sendpage(k: Kernel, file: UnixSocket, page: Page, offset: int, length: int, _flags: int) -> int:
     """Queue part of a page at the peer.  Before v4.2 a copy of it."""
     if k.release.has(UNIX_SENDPAGE):
         await get_page(page)
@@ -78,8 +58,8 @@ async def unix_stream_read(k: Kernel, file: UnixSocket, length: int) -> bytes | 
     while length:
         async with file.iolock:
             queue = await file.queue.load()
-            while queue.frags and len(got) < length:
-                first = queue.frags[0]
+            while queue.sent and len(got) < length:
+                first = queue.sent[0]
                 count = min(first.length, length - len(got))
                 got += await read_page(k, first.page, first.offset, first.offset + count)
                 await file.queue.update(first_read, count)
@@ -109,7 +89,7 @@ class UnixSocket(SocketFile):
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
         self.iolock = world.lock(Mutex, f"{name}.iolock")
-        self.queue: Cell[ReceiveQueue] = self.cell("receive_queue", ReceiveQueue())
+        self.queue: Cell[ReceiveQueue[Frag]] = self.cell("receive_queue", ReceiveQueue())
 
     @property
     def peer(self) -> UnixSocket:
@@ -119,7 +99,7 @@ class UnixSocket(SocketFile):
 
     def holds(self, view: Any) -> Iterable[Page]:
         """The pages that were sent to it and that it has not read."""
-        return [frag.page for frag in view[self.queue].frags]
+        return [frag.page for frag in view[self.queue].sent]
 
 
 async def unix_socketpair(k: Kernel) -> tuple[UnixSocket, UnixSocket]:

@@ -37,7 +37,7 @@ def any_sent(tsgl: tuple[Frag, ...]) -> bool:
     return bool(tsgl)
 
 
-async def aead_sendpage(_k: Kernel, file: AeadSocket, page: Page, offset: int, length: int) -> int:
+async def aead_sendpage(_k: Kernel, file: AeadSocket, page: Page, offset: int, length: int, _flags: int) -> int:
     """Add part of a page to what is to be decrypted; the last part is the tag."""
     async with file.sk_lock:
         await get_page(page)

@@ -11,12 +11,13 @@ reference count of a small page instead; a count of its own says the same withou
 reference count to the designs.  It is raised before the reference is taken and lowered before that is given back, so
 whoever finds it 0 either comes before the pin or after the last write through it.
 
-Not modelled: huge pages; the page-table walk above the PTE; FOLL_LONGTERM, because who says it here writes, and so has
-its private copy anyway; FOLL_FORCE into a PROT_NONE mapping, whose pages no CPU could see.
+Not modelled: huge pages of files; the page-table walk above the PTE; FOLL_LONGTERM, because who says it here writes,
+and so has its private copy anyway; FOLL_FORCE into a PROT_NONE mapping, whose pages no CPU could see.
 """
 
 from __future__ import annotations
 
+from mmsim.kernel.huge_memory import touch_pmd
 from mmsim.kernel.memory import (
     VM_FAULT_RETRY,
     VM_FAULT_SIGBUS,
@@ -32,6 +33,7 @@ from mmsim.kernel.releases import (
     FOLL_PIN,
     FORCE_NEEDS_EXCLUSIVE,
     FORCED_COW_IS_REMEMBERED,
+    FORCED_COW_OF_HUGE_PAGES,
     FORK_HOLDS_OFF_GUP_FAST,
     FUSE_DIRECT_PINS,
     RDMA_PINS,
@@ -169,6 +171,8 @@ async def get_user_page(k: Kernel, mm: Mm, vma: Vma, address: int, caller: Calle
                 unshare = await gup_must_unshare(k, pin, pte)
                 # Under page_table_lock nobody can take the page away meanwhile.
                 if not unshare and await try_grab_page(k, pin):
+                    if pte.huge:
+                        await touch_pmd(k, mm.pte(address), pte, write=bool(flags & FOLL_WRITE))
                     return pin
         fault = await handle_mm_fault(k, mm, vma, address, write=bool(flags & FOLL_WRITE), unshare=unshare)
         if fault & (VM_FAULT_SIGBUS | VM_FAULT_RETRY):
@@ -195,6 +199,8 @@ async def can_follow_write_pte(k: Kernel, vma: Vma, pte: Pte, flags: int) -> boo
         return pte.write
     if k.release.has(FORCE_NEEDS_EXCLUSIVE):
         return vma.cow and not vma.flags & VM_WRITE and pte.anon and await anon_exclusive(k, pte.page)
+    if pte.huge and not k.release.has(FORCED_COW_OF_HUGE_PAGES):
+        return False
     return bool(flags & FOLL_COW) and pte.dirty
 
 

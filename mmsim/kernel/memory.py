@@ -7,7 +7,7 @@ bits, for get_user_pages() has to know whether a private page was made (VM_FAULT
 From v5.19 on a private page that one page table alone maps is marked PG_ANON_EXCLUSIVE: it may be written in place,
 whoever else holds a reference.  The mark is set on a page before its PTE is, and fork() takes it away.
 
-Not modelled: anonymous mappings and the zero page, fault-around, PROT_NONE faults of NUMA balancing.
+Not modelled: small anonymous pages and the small zero page, fault-around, PROT_NONE faults of NUMA balancing.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import attrs
 
 from mmsim.kernel.ext4 import ext4_page_mkwrite
 from mmsim.kernel.filemap import filemap_fault, read_page, set_page_dirty
+from mmsim.kernel.huge_memory import get_huge_zero_page, vma_is_anonymous
 from mmsim.kernel.migrate import migration_entry_wait
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.releases import ANON_EXCLUSIVE, REUSES_BY_MAPCOUNT, UDMABUF_MAPS_PFNS
 from mmsim.kernel.shmem import shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
 from mmsim.kernel.types import (
+    HPAGE_PMD_NR,
     PG_ANON_EXCLUSIVE,
     VM_READ,
     VM_UFFD,
@@ -64,6 +66,9 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
         if unshare or (write and not pte.write):
             return await do_wp_page(k, mm, vma, address, pte, unshare=unshare)
         return 0
+    if vma_is_anonymous(vma):
+        await do_set_pte(k, mm, address, await do_huge_pmd_anonymous_page(k, vma, write=write))
+        return 0
     if vma.flags & VM_UFFD and await userfault_due(vma, address):
         return VM_FAULT_RETRY
     if vma.file.inode.sb.kind == "dma-buf" and k.release.has(UDMABUF_MAPS_PFNS):
@@ -95,6 +100,15 @@ async def userfault_due(vma: Vma, address: int) -> bool:
 def present(pte: Pte | None) -> bool:
     """Whether there is a page."""
     return pte is not None
+
+
+async def do_huge_pmd_anonymous_page(k: Kernel, vma: Vma, *, write: bool) -> Pte:
+    """The entry for memory that nobody has touched: zeros that are everybody's to read, or one's own to write."""
+    if not write:
+        return Pte(await get_huge_zero_page(k), write=False, huge=True)
+    page = await alloc_page(k, HPAGE_PMD_NR)
+    await set_anon_exclusive(k, page)
+    return attrs.evolve(anon_pte(vma, page), huge=True)
 
 
 async def vma_fault(k: Kernel, vma: Vma, index: int) -> Page | None:
@@ -171,9 +185,9 @@ async def copy_page(k: Kernel, page: Page, nr_pages: int = 1) -> Page:
     return copy
 
 
-async def new_anon_page(k: Kernel, page: Page) -> Page:
+async def new_anon_page(k: Kernel, page: Page, nr_pages: int = 1) -> Page:
     """A private copy, which nobody else maps."""
-    copy = await copy_page(k, page)
+    copy = await copy_page(k, page, nr_pages)
     await set_anon_exclusive(k, copy)
     return copy
 
@@ -214,10 +228,10 @@ async def do_wp_page(k: Kernel, mm: Mm, vma: Vma, address: int, pte: Pte, *, uns
         if now.anon and (await anon_exclusive(k, now.page) or await is_mine_alone(k, now.page)):
             await set_anon_exclusive(k, now.page)
             if not unshare:
-                await cell.store(anon_pte(vma, now.page))
+                await cell.store(attrs.evolve(anon_pte(vma, now.page), huge=now.huge))
             return done
         await get_page(now.page)
-    copy = await new_anon_page(k, pte.page)
+    copy = await new_anon_page(k, pte.page, HPAGE_PMD_NR if pte.huge else 1)
     async with mm.page_table_lock:
         mine = await cell.load() == pte
         if mine:
@@ -225,7 +239,7 @@ async def do_wp_page(k: Kernel, mm: Mm, vma: Vma, address: int, pte: Pte, *, uns
             # Flushed before the copy appears: no thread may still read the old page after another wrote the new one.
             await flush_tlb(k, mm, (address,))
             await copy.mapcount.inc()
-            await cell.store(anon_pte(vma, copy, unshare=unshare))
+            await cell.store(attrs.evolve(anon_pte(vma, copy, unshare=unshare), huge=pte.huge))
             await pte.page.mapcount.dec()
     await put_page(k, pte.page)
     await put_page(k, pte.page if mine else copy)

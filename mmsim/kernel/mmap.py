@@ -50,6 +50,7 @@ from mmsim.kernel.types import (
     Mm,
     Vma,
 )
+from mmsim.steps import KernelBug
 from mmsim.syscalls import (
     EACCES,
     EINVAL,
@@ -159,8 +160,11 @@ async def do_mmap(k: Kernel, file: File, prot: int, flags: int, length: int, off
     shared = bool(flags & MAP_SHARED)
     if (shared and prot & PROT_WRITE and not file.writable) or not file.readable:
         return -EACCES
-    if file.f_op:
+    if file.f_op and not file.f_op.maps_privately:
         return -ENODEV
+    if file.f_op and shared:
+        msg = "a shared mapping of /dev/zero is not modelled: map a memfd, which is the same without a name"
+        raise KernelBug(msg)
     vm_flags = VM_MAYWRITE | vm_access_flags(prot) | (VM_SHARED if shared else 0)
     if shared and not file.writable:
         vm_flags &= ~(VM_SHARED | VM_MAYWRITE)  # nobody can ever store through it, so it counts as no writer

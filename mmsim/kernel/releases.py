@@ -111,6 +111,15 @@ FORCED_COW_IS_REMEMBERED = change(
     "v4.9..",
     "v4.8.3..v4.9",
 )
+FORCED_COW_OF_HUGE_PAGES = change(
+    "FOLL_COW opens a read-only pmd as well; in v4.9 a forced write to a huge page never ended",
+    "v3.14..v4.9",
+    "v4.10..",
+)
+# Repaired by a8f97366452e; not verified: which releases of the series before v4.15 have it (v4.14.4 and v4.9.67?).
+TOUCH_PMD_DIRTIES = change(
+    "get_user_pages() sets the dirty bit of a pmd also for those who read (CVE-2017-1000405)", "v3.14..v4.15"
+)
 FORCE_NEEDS_EXCLUSIVE = change(
     "a forced write goes through a read-only PTE only if its page is private and nobody else's, not if it is dirty",
     "v6.0..",
@@ -146,6 +155,54 @@ AEAD_IN_PLACE = change(
     "v4.14..v6.1.170",
     "v6.2..v6.12.85",
     "v6.13..v7.0",
+)
+# CVE-2026-43284, -43500, -46300 and -46331: where each was repaired is told by the release diffs of the stable trees
+# and by Debian's changelogs (5.10.262-1, 6.1.192-2, 6.12.118-1).  Not verified: v7.0.5 for ESP (the release before that
+# of rxrpc); that rxrpc went wrong after v5.3 and not in it (NVD's range); which v6.1 first had the repairs of ESP and
+# rxrpc (Debian's 6.1.170-2 has them), and which v7.0 that of pedit; that v6.13 to v6.17 and v6.19 ended without any.
+ESP_DECRYPTS_IN_PLACE = change("ESP decrypts a packet where it lies unless it is cloned", "v4.11..")
+UDP_MARKS_SHARED_FRAGS = change(
+    "a page that is spliced to a UDP socket is marked SKBFL_SHARED_FRAG, as TCP marks it",
+    "v5.15.206..v5.16",
+    "v6.6.138..v6.7",
+    "v6.12.87..v6.13",
+    "v6.18.28..v6.19",
+    "v7.0.5..",
+)
+ESP_ASKS_FOR_SHARED_FRAGS = change(
+    "ESP copies a packet that is marked SKBFL_SHARED_FRAG before it decrypts it (CVE-2026-43284)",
+    *UDP_MARKS_SHARED_FRAGS.spans,
+)
+RXRPC_DECRYPTS_IN_PLACE = change("rxrpc decrypts a packet where it lies unless it is cloned", "v5.4..")
+RXRPC_ASKS_FOR_SHARED_FRAGS = change(
+    "rxrpc copies a packet that is marked SKBFL_SHARED_FRAG before it decrypts it (CVE-2026-43500)",
+    "v6.12.88..v6.13",
+    "v6.18.29..v6.19",
+    "v7.0.6..",
+)
+COALESCING_KEEPS_MARKER = change(
+    "a packet that gets another's fragments gets its SKBFL_SHARED_FRAG too (CVE-2026-46300)",
+    "v5.10.257..v5.11",
+    "v5.15.208..v5.16",
+    "v6.1.174..v6.2",
+    "v6.6.141..v6.7",
+    "v6.12.91..v6.13",
+    "v6.18.33..v6.19",
+    "v7.0.10..",
+)
+PEDIT_COPIES_WHAT_IT_HINTED = change(
+    "act_pedit copies as much of a packet as its rule was reckoned to reach before it writes to it",
+    "v5.18..",
+    "v5.17.9..v5.18",
+    "v5.10.117..v5.11",
+)
+PEDIT_COPIES_EACH_KEY = change(
+    "act_pedit copies what each of its keys reaches before it writes there (CVE-2026-46331)",
+    "v5.10.260..v5.11",
+    "v6.6.144..v6.7",
+    "v6.12.94..v6.13",
+    "v6.18.36..v6.19",
+    "v7.1..",
 )
 WAITS_WITHOUT_REFERENCE = change("a fault on a migration entry waits for the page without holding it", "v5.17..")
 HAS_IO_URING = change("io_uring has registered buffers", "v5.1..")
@@ -189,8 +246,8 @@ def _within(name: str, behaviour: Change) -> bool:
 V3_17 = Release("v3.17")
 NAMES = """
     v3.14 v3.15 v3.17 v4.8 v4.9 v4.14 v4.18 v4.19 v4.20 v5.1 v5.3 v5.4 v5.5 v5.7 v5.8 v5.9 v5.10 v5.11 v5.12 v5.13
-    v5.15 v5.16 v5.17 v5.19 v6.0 v6.1 v6.2 v6.3 v6.5 v6.7 v6.12 v6.12.9 v6.12.93 v6.13 v6.16 v6.18 v6.18.44 v6.19 v7.0
-    v7.2 v7.3
+    v5.15 v5.16 v5.17 v5.19 v6.0 v6.1 v6.2 v6.3 v6.5 v6.7 v6.12 v6.12.9 v6.12.87 v6.12.93 v6.13 v6.16 v6.18 v6.18.44
+    v6.19 v7.0 v7.2 v7.3
 """
 RELEASES = tuple(Release(name) for name in NAMES.split())
 

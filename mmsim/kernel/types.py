@@ -126,7 +126,12 @@ class FileOperations:
     release: Callable[..., Coroutine[Any, Any, None]]
     """(k, file): the last reference is gone."""
     sendpage: Callable[..., Coroutine[Any, Any, int]] | None = None
-    """(k, file, page, offset, length): send part of a page, which the receiver takes a reference of its own to."""
+    """(k, file, page, offset, length, flags): send part of a page, which the receiver takes a reference of its own to.
+
+    `flags` is 0, or MSG_NO_SHARED_FRAGS where the page is nobody's but the sender's.
+    """
+    maps_privately: bool = False
+    """Whether mmap() takes it: as memory of one's own, without a file."""
 
 
 class File(Handle):
@@ -207,6 +212,8 @@ class Pte:
     """pte_protnone(): mapped, with its reference, but the CPU faults on every access."""
     special: bool = False
     """pte_special(): a page frame number, with neither a reference nor a map count; get_user_pages() passes it by."""
+    huge: bool = False
+    """A pmd, which maps a huge page of anonymous memory."""
 
     def allows(self, *, write: bool) -> bool:
         """Whether the CPU may load, or store, through this entry."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
+
 from mmsim.report.calls import FLAGS, flags
 from mmsim.report.values import show
 
@@ -55,14 +57,31 @@ class Names:
         return field(cell) if field(cell) in self._alone else cell
 
     def change(self, step: TracedStep) -> str:
-        """`cell old -> new`; of a list that grows or shrinks, what it gains or loses."""
-        old, new = step.old, step.new
+        """`cell old -> new`; of a list that grows or shrinks, alone or in a record, what it gains or loses."""
+        old, new = list_that_changed(step.old, step.new)
         if isinstance(old, tuple) and isinstance(new, tuple):
             for word, fewer, more in (("gains", old, new), ("loses", new, old)):
                 others = [item for item in more if item not in fewer]
                 if len(others) == 1 and len(more) == len(fewer) + 1:
                     return f"{self.of(step.cell)} {word} {brief(show(others[0]), SHORT)}"
-        return f"{self.of(step.cell)} {shown(step.cell, old)} -> {shown(step.cell, new)}"
+        return f"{self.of(step.cell)} {shown(step.cell, step.old)} -> {shown(step.cell, step.new)}"
+
+
+def list_that_changed(old: Any, new: Any) -> tuple[Any, Any]:
+    """The innermost place in which two records, or lists of equal length, differ: as far as there is only one."""
+    if type(old) is type(new) and (attrs.has(type(old)) or (isinstance(old, tuple) and len(old) == len(new))):
+        pairs = list(zip(*map(parts, (old, new)), strict=True))
+        differing = [pair for pair in pairs if pair[0] != pair[1]]
+        if len(differing) == 1:
+            return list_that_changed(*differing[0])
+    return old, new
+
+
+def parts(value: Any) -> tuple[Any, ...]:
+    """The items of a list, the fields of a record."""
+    if isinstance(value, tuple):
+        return value
+    return tuple(getattr(value, each.name) for each in attrs.fields(type(value)))
 
 
 def shown(cell: str, value: Any) -> str:

@@ -5,27 +5,18 @@ The tables were observed on Linux 5.10 to 7.3; where releases differ, a row has 
 
 from __future__ import annotations
 
-import attrs
 import pytest
 
-from mmsim.kernel.strategy import linux
-from mmsim.kernel.types import Inode
-from mmsim.strategies.pin_user_pages import pin_user_pages
 from mmsim.syscalls import (
     EACCES,
-    EBADF,
-    EBADFD,
     EBUSY,
-    EFAULT,
     EINVAL,
-    ENOENT,
     ENOMEM,
     EOPNOTSUPP,
     EPERM,
     F_SEAL_EXEC,
     F_SEAL_FUTURE_WRITE,
     F_SEAL_SEAL,
-    F_SEAL_SHRINK,
     F_SEAL_WRITE,
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,
@@ -42,12 +33,9 @@ from mmsim.syscalls import (
     PROT_NONE,
     PROT_READ,
     PROT_WRITE,
-    SIGBUS,
     SIGSEGV,
-    Device,
-    fill,
 )
-from tests.kernel.alone import EXACT, alone, filled, outcomes
+from tests.kernel.alone import EXACT, alone, filled
 from tests.kernel.test_seals import add, ftruncate, get_seals, mapping, private_store, pwrite, write_four, write_nothing
 
 SIZE = 2 * PAGE_SIZE
@@ -370,248 +358,3 @@ def test_map_fixed_that_is_refused(release, stays):
         return await sys.mmap(fd, RW, MAP_SHARED | MAP_FIXED, address=old), await sys.load(old, 4)
 
     assert alone(caller, release=release) == (-EPERM, b"orig" if stays else SIGSEGV)
-
-
-# ---- mprotect, mremap
-
-
-def test_mprotect_of_parts():
-    async def caller(sys, _):
-        fd = await filled(sys, 3)
-        window = await sys.mmap(fd, RW, MAP_SHARED, 3 * PAGE_SIZE)
-        await sys.store(window + PAGE_SIZE, b"x")
-        middle = window + PAGE_SIZE
-        return [
-            await sys.mprotect(middle, PAGE_SIZE, PROT_READ),
-            await sys.store(middle, b"y"),
-            await sys.load(middle, 1),
-            await sys.store(window, b"z"),
-            await sys.store(middle + PAGE_SIZE, b"z"),
-            await sys.mprotect(middle, PAGE_SIZE, PROT_NONE),
-            await sys.load(middle, 1),
-            await sys.mprotect(window, 3 * PAGE_SIZE, RW),
-            await sys.store(middle, b"w"),
-            await sys.pread(fd, 1, PAGE_SIZE),
-            await sys.mprotect(window, 4 * PAGE_SIZE, PROT_READ),
-            await sys.mprotect(window + 1, PAGE_SIZE, PROT_READ),
-            await sys.mprotect(window, 0, PROT_READ),
-            await sys.munmap(window, 3 * PAGE_SIZE),
-            await sys.mprotect(window, PAGE_SIZE, PROT_READ),
-            await sys.add_seals(fd, F_SEAL_WRITE),
-        ]
-
-    assert alone(caller) == [
-        0, SIGSEGV, b"x", None, None, 0, SIGSEGV, 0, None, b"w", -ENOMEM, -EINVAL, 0, 0, -ENOMEM, 0
-    ]  # fmt: skip
-
-
-def test_a_private_page_stays_private_through_mprotect():
-    async def caller(sys, _):
-        fd = await filled(sys)
-        window = await sys.mmap(fd, RW, MAP_PRIVATE)
-        await sys.store(window, b"mine")
-        await sys.mprotect(window, PAGE_SIZE, PROT_READ)
-        fault = await sys.store(window, b"no")
-        await sys.mprotect(window, PAGE_SIZE, RW)
-        await sys.store(window, b"more")
-        return fault, await sys.load(window, 4), await sys.pread(fd, 4)
-
-    assert alone(caller) == (SIGSEGV, b"more", b"orig")
-
-
-def test_mremap():
-    async def caller(sys, _):
-        fd = await filled(sys, 2)
-        window = await sys.mmap(fd, RW, MAP_SHARED)
-        answers = [
-            await sys.mremap(window, PAGE_SIZE, 2 * PAGE_SIZE) == window,  # nothing is in the way
-            await sys.load(window + PAGE_SIZE, 4),
-            await sys.mremap(window, 2 * PAGE_SIZE, 3 * PAGE_SIZE) == window,
-            await sys.load(window + 2 * PAGE_SIZE, 1),  # beyond the end of the file
-            await sys.mremap(window, 3 * PAGE_SIZE, PAGE_SIZE) == window,
-            await sys.load(window + PAGE_SIZE, 1),
-            await sys.mremap(window, PAGE_SIZE, 0),
-            await sys.mremap(window + 1, PAGE_SIZE, PAGE_SIZE),
-            await sys.mremap(window, PAGE_SIZE, PAGE_SIZE, 8),
-            await sys.mremap(window, 2 * PAGE_SIZE, 3 * PAGE_SIZE),
-            await sys.mremap(window + PAGE_SIZE, PAGE_SIZE, 2 * PAGE_SIZE, MREMAP_MAYMOVE),
-        ]
-        await sys.munmap(window)
-        return [*answers, await sys.add_seals(fd, F_SEAL_WRITE)]
-
-    assert alone(caller) == [
-        True, b"orig", True, SIGBUS, True, SIGSEGV, -EINVAL, -EINVAL, -EINVAL, -EFAULT, -EFAULT, 0
-    ]  # fmt: skip
-
-
-# ---- holes
-
-
-@pytest.mark.parametrize("words", [1, 4])
-def test_holes(words):
-    async def caller(sys, _):
-        fd = await filled(sys, 3, b"o")
-        window = await sys.mmap(fd, RW, MAP_SHARED, 3 * PAGE_SIZE)
-        await sys.store(window, b"x")
-        within = await sys.fallocate(fd, PUNCH, 10, 20), await sys.pread(fd, 32), await sys.load(window + 9, 2)
-        across = await sys.fallocate(fd, PUNCH, PAGE_SIZE - 1, PAGE_SIZE + 2)
-        seen = await sys.pread(fd, 4, PAGE_SIZE - 2), await sys.pread(fd, 4, 2 * PAGE_SIZE - 1)
-        await sys.store(window + PAGE_SIZE, b"new")
-        beyond = await sys.fallocate(fd, PUNCH, 2 * PAGE_SIZE, 5 * PAGE_SIZE), await sys.pread(fd, 9, 3 * PAGE_SIZE - 2)
-        return within, across, seen, await sys.pread(fd, 3, PAGE_SIZE), beyond
-
-    zero = b"\0"
-    assert alone(caller, words=words) == (
-        (0, b"x" + b"o" * 9 + zero * 20 + b"oo", b"o" + zero),
-        0,
-        (b"o" + zero * 3, zero * 2 + b"oo"),
-        b"new",
-        (0, zero * 2),
-    )
-
-
-def test_allocating():
-    async def caller(sys, _):
-        fd = await filled(sys)
-        return (
-            await sys.fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, 4 * PAGE_SIZE),
-            len(await sys.pread(fd, 9 * PAGE_SIZE)),
-            await sys.fallocate(fd, 0, PAGE_SIZE, 2 * PAGE_SIZE),
-            await sys.pread(fd, 9 * PAGE_SIZE) == fill(b"orig") + bytes(2 * PAGE_SIZE),
-            await sys.fallocate(99, 0, 0, 1),
-            await sys.fchmod(99, 0),
-        )
-
-    assert alone(caller) == (0, PAGE_SIZE, 0, True, -EBADF, -EBADF)
-
-
-def test_a_pinned_page_that_was_punched_out_is_the_files_no_more():
-    async def caller(sys, _):
-        fd = await filled(sys)
-        window = await sys.mmap(fd, RW, MAP_SHARED)
-        io = await sys.submit_direct_read(Device("disk"), window, fill(b"late"))
-        await sys.munmap(window)
-        punched = await sys.fallocate(fd, PUNCH, 0, PAGE_SIZE)
-        sealed = await sys.add_seals(fd, F_SEAL_WRITE)
-        await sys.wait_for(io)
-        return punched, sealed, await sys.pread(fd, 4)
-
-    assert alone(caller, devices=(Device("disk"),)) == (0, 0, bytes(4))
-
-
-# ---- udmabuf
-
-
-def test_udmabuf():
-    async def caller(sys, _):
-        fd = await filled(sys)
-        unsealed = await sys.udmabuf_create(fd, 0, PAGE_SIZE)
-        await sys.add_seals(fd, F_SEAL_SHRINK)
-        buffer = await sys.udmabuf_create(fd, 0, PAGE_SIZE)
-        window = await sys.mmap(buffer, RW, MAP_SHARED)
-        return (
-            unsealed,
-            await sys.udmabuf_create(fd, 1, PAGE_SIZE),
-            await sys.udmabuf_create(fd, 0, 0),
-            await sys.udmabuf_create(fd, 0, 2 * PAGE_SIZE),
-            await sys.udmabuf_create(99, 0, PAGE_SIZE),
-            await sys.udmabuf_create(buffer, 0, PAGE_SIZE),
-            await sys.mmap(buffer, RW, MAP_PRIVATE),
-            await sys.get_seals(buffer),
-            await sys.add_seals(buffer, 0),
-            await sys.store(window, b"late"),
-            await sys.pread(fd, 4),
-            await sys.add_seals(fd, F_SEAL_WRITE),
-            await sys.load(window + PAGE_SIZE, 1),
-            await sys.munmap(window),
-        )
-
-    inval = -EINVAL
-    expected = (
-        inval, inval, inval, inval, -EBADF, -EBADFD, inval, inval, inval, None, b"late", -EBUSY, SIGSEGV, 0
-    )  # fmt: skip
-    assert alone(caller, release="v6.1") == expected
-    assert alone(caller, release="v7.3") == expected
-
-
-@pytest.mark.parametrize(
-    ("release", "seal", "refused"),
-    [
-        ("v6.12", F_SEAL_FUTURE_WRITE, False),
-        ("v6.13", F_SEAL_FUTURE_WRITE, True),
-        ("v6.12", F_SEAL_WRITE, True),
-        ("v6.13", F_SEAL_WRITE, True),
-    ],
-)
-def test_udmabuf_and_the_seals(release, seal, refused):
-    async def caller(sys, _):
-        fd = await filled(sys)
-        await sys.add_seals(fd, F_SEAL_SHRINK | seal)
-        return await sys.udmabuf_create(fd, 0, PAGE_SIZE)
-
-    answer = alone(caller, release=release)
-    assert (answer == -EINVAL) == refused
-    assert refused or answer > 0
-
-
-async def all_but_the_second_page(k, pin):
-    return not await pin.page.index.load() and await linux.pin(k, pin)
-
-
-@pytest.mark.parametrize(("release", "strategy", "created"), [
-    ("v6.13", attrs.evolve(linux, pin=all_but_the_second_page), False),
-    ("v6.13", linux, True),
-    ("v6.5", attrs.evolve(linux, pin=all_but_the_second_page), True),
-])  # fmt: skip
-def test_udmabuf_pins_its_pages_since_v6_11_and_gives_back_what_it_had_of_them(release, strategy, created):
-    async def caller(sys, _):
-        fd = await sys.memfd_create("file", MFD_ALLOW_SEALING)
-        await sys.pwrite(fd, fill(b"orig", 2))
-        await sys.add_seals(fd, F_SEAL_SHRINK)
-        return await sys.udmabuf_create(fd, 0, 2 * PAGE_SIZE)
-
-    answer = alone(caller, release=release, strategy=strategy)
-    assert answer > 0 if created else answer == -EINVAL
-
-
-@pytest.mark.parametrize(("release", "references"), [("v6.5", 1), ("v6.13", 1024)])
-def test_how_much_udmabuf_counts_where_a_pin_is_told_from_a_reference(release, references):
-    async def caller(sys, _):
-        fd = await filled(sys)
-        await sys.add_seals(fd, F_SEAL_SHRINK)
-        (file,) = sys.k.world.of(Inode)
-        page = await file.mapping.slot(0).load()
-        before = await page.refcount.load()
-        await sys.udmabuf_create(fd, 0, PAGE_SIZE)
-        return await page.refcount.load() - before, await sys.add_seals(fd, F_SEAL_WRITE)
-
-    assert alone(caller, release=release, strategy=pin_user_pages) == (references, 0 if references == 1 else -EBUSY)
-
-
-def test_no_udmabuf_in_v3_17():
-    async def caller(sys, _):
-        return await sys.udmabuf_create(await filled(sys), 0, PAGE_SIZE)
-
-    assert alone(caller) == -ENOENT
-
-
-@pytest.mark.parametrize("release", ["v6.1", "v6.13"])
-def test_a_dma_buf_mapped_through_fork(release):
-    async def child(sys, shared):
-        stored = await sys.store(0x10000, b"kid!")
-        await sys.exit()
-        return stored
-
-    async def caller(sys, _):
-        fd = await filled(sys)
-        await sys.add_seals(fd, F_SEAL_SHRINK)
-        window = await sys.mmap(await sys.udmabuf_create(fd, 0, PAGE_SIZE), RW, MAP_SHARED)
-        await sys.store(window, b"late")
-        io = await sys.submit_direct_read(Device("disk"), window, fill(b"data"))
-        if not isinstance(io, int):
-            await sys.wait_for(io)
-        await sys.fork(child)
-        return isinstance(io, int) and io, await sys.munmap(window)
-
-    told = outcomes(caller, release=release, children=(child,), devices=(Device("disk"),))
-    assert told == {"caller": (-EFAULT if release == "v6.13" else False, 0), "child": None}

@@ -1,6 +1,6 @@
 """System calls on memory, and the CPU's own loads and stores.
 
-Not modelled: anonymous mappings, because nothing here is about them.
+Not modelled: MAP_ANONYMOUS, because a private mapping of /dev/zero is the same.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import signal
 
 from mmsim.kernel.entry.descriptors import Descriptors
+from mmsim.kernel.file_table import alloc_file
 from mmsim.kernel.madvise import do_madvise
+from mmsim.kernel.mem import open_zero
 from mmsim.kernel.memory import load_memory, store_memory
 from mmsim.kernel.mmap import do_mmap, do_munmap
 from mmsim.kernel.mprotect import mprotect
@@ -25,6 +27,9 @@ class MemoryCalls(Descriptors):
         if offset % PAGE_SIZE:
             return -EINVAL  # before the descriptor is looked at, in the architecture's sys_mmap()
         return await self._on(fd, do_mmap, prot, flags, length, offset, address)
+
+    async def dev_zero(self) -> int:
+        return await self._install(await alloc_file(await open_zero(self.k)))
 
     async def munmap(self, address: int, length: int = PAGE_SIZE) -> int:
         return await do_munmap(self.k, address, length)

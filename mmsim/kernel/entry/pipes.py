@@ -9,8 +9,10 @@ from mmsim.kernel.af_unix import unix_socketpair
 from mmsim.kernel.algif_aead import af_alg_accept
 from mmsim.kernel.entry.descriptors import Descriptors
 from mmsim.kernel.file_table import alloc_file
+from mmsim.kernel.inet import inet_socketpair
 from mmsim.kernel.pipe import create_pipe_files
 from mmsim.kernel.splice import do_sendfile, do_splice, do_tee, vmsplice_to_pipe
+from mmsim.syscalls import Consumer
 
 
 class PipeCalls(Descriptors):
@@ -22,6 +24,10 @@ class PipeCalls(Descriptors):
 
     async def socketpair(self) -> tuple[int, int]:
         first, second = await unix_socketpair(self.k)
+        return await self._install(await alloc_file(first)), await self._install(await alloc_file(second))
+
+    async def inet_socketpair(self, protocol: int, consumer: Consumer, *, tapped: bool = False) -> tuple[int, int]:
+        first, second = await inet_socketpair(self.k, protocol, consumer, tapped=tapped)
         return await self._install(await alloc_file(first)), await self._install(await alloc_file(second))
 
     async def af_alg(self) -> int:

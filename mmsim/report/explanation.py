@@ -44,7 +44,7 @@ def sections(
     return [
         ("What has to be possible, and where it was seen:", witnesses(result)),
         ("Seen beside the verdict:", seen(scenario, result["observed"])),
-        (f"{strategy.name} argues:", [first_paragraph(strategy.doc)]),
+        (f"{strategy.name} argues:", [first_paragraph(strategy.doc)] if says_something(strategy) else []),
         ("It differs from `linux` in:", points(strategy)),
         ("It costs more than `linux`:", [str(one) for one in differences(strategy, release) if str(one)]),
     ]
@@ -92,6 +92,11 @@ def points(strategy: Strategy) -> list[str]:
         if callable(own) and own is not base:
             told.append(f"{field.name}: {own.__module__.rpartition('.')[2]}.{getattr(own, '__name__', own)}()")
     return told
+
+
+def says_something(strategy: Strategy) -> bool:
+    """Whether a design has a text of its own, and not just that of the record it was made from."""
+    return strategy.name == linux.name or strategy.doc != linux.doc
 
 
 def first_paragraph(doc: str) -> str:

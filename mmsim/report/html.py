@@ -22,7 +22,8 @@ TINTS: Final = {
 """Backgrounds: what holds, what is not as it should be, a violation that was expected, what is not decided."""
 LINE: Final = "1px solid rgba(128,128,128,0.35)"
 CELL: Final = f"text-align:left;vertical-align:top;padding:2px 10px 2px 6px;border-bottom:{LINE}"
-PRE: Final = "white-space:pre;overflow-x:auto;line-height:1.25;margin:6px 0;padding:0;background:none"
+MONOSPACE: Final = "font-family:ui-monospace,monospace;font-size:92%"
+PRE: Final = f"{MONOSPACE};white-space:pre;overflow-x:auto;line-height:1.25;margin:6px 0;padding:0;background:none"
 FADED: Final = "opacity:0.75;font-size:90%"
 
 
@@ -104,4 +105,4 @@ def folded(title: str, *content: Node) -> Element:
 
 def code(said: str) -> Element:
     """Something to type."""
-    return element("p", element("code", said, style="background:none"), style="margin:6px 0")
+    return element("p", element("code", said, style=f"{MONOSPACE};background:none"), style="margin:6px 0")

@@ -52,6 +52,11 @@ class Judged:
         return 0 if self.fits else 1
 
     @property
+    def outcomes(self) -> tuple[str, ...]:
+        """Each class of outcomes as herd writes a final state, sorted; texts, so that two verdicts can be compared."""
+        return tuple(sorted(told(outcome) for outcome in self.verdict.outcomes))
+
+    @property
     def detail(self) -> str:
         """What happened where a property is broken, or ''."""
         if not isinstance(self.verdict, Violated):

@@ -125,7 +125,8 @@ def page(measurements: Sequence[Measurement]) -> Picture:
     ):
         axis.set_title(title)
         axis.set_xlabel(below)
-        axis.xaxis.get_major_locator().set_params(integer=below == "CPUs")
+        if below == "CPUs":
+            axis.set_xticks(sorted({one.cpus for one in measurements}))
         axis.set_ylim(bottom=0)
         if axis.get_legend_handles_labels()[1]:
             axis.legend(fontsize="small")

@@ -214,13 +214,17 @@ def costed(measurements: Sequence[Measurement], baseline: str | None) -> str:
     """Measurements: the table, ratios to the baseline, the lines that move most, curves where they can be drawn."""
     if not measurements:
         return rendered(*paragraph("nothing was measured"))
-    nodes: list[Node] = [*paragraph(costs.title(measurements))]
-    nodes.append(_turned(costs.figure_rows(measurements)))
-    if baseline is not None and (rows := costs.ratio_rows(measurements, baseline)):
-        nodes += [*paragraph(costs.ratio_title(baseline)), _turned(rows)]
+    rows = costs.figure_rows(measurements)
+    against = [] if baseline is None else costs.ratio_rows(measurements, baseline)
+    nodes: list[Node] = [*paragraph(costs.title(measurements)), _in_short(rows, against, measurements[0].operation)]
+    nodes.append(folded("every figure", _turned(rows)))
+    if baseline is not None and against:
+        nodes.append(folded("every ratio", *paragraph(costs.ratio_title(baseline)), _turned(against)))
     if lines := costs.hot_lines(measurements):
         nodes += [*paragraph("Cache lines that move most, per operation:"), grid(list(lines[0]), lines[1:])]
     nodes += [element("p", badge("note", "bad"), f"  {said}") for said in costs.warnings(measurements)]
+    if len({one.cpus for one in measurements}) == 1:
+        return rendered(*nodes)  # a curve of one point says nothing that the table does not
     if pictures.there():
         drawn = base64.b64encode(pictures.page(measurements).png()).decode()
         image = element(
@@ -230,6 +234,20 @@ def costed(measurements: Sequence[Measurement], baseline: str | None) -> str:
     else:
         nodes.append(faded("With matplotlib (pip install 'mmsim[report]') there are curves here."))
     return rendered(*nodes)
+
+
+def _in_short(rows: Sequence[Sequence[str]], against: Sequence[Sequence[str]], operation: str) -> Element:
+    """A row for each point: the figures that say most, and the ratio of throughputs."""
+    head, *points = rows
+    throughput = costs.SHOWN[0]
+    ratio = {(row[0], row[1]): row[against[0].index(throughput)] for row in against[1:]}
+    wanted = [throughput, f"{operation} p50 ns", f"{operation} p99 ns", "refused /op", "line moves /op"]
+    kept = [head.index(name) for name in wanted if name in head and any(row[head.index(name)] != "0" for row in points)]
+    cells = [[row[0], row[1], *(row[at] for at in kept)] for row in rows]
+    if ratio:
+        for row, made in zip(rows, cells, strict=True):
+            made.insert(3, ratio.get((row[0], row[1]), "") if row is not head else "its ratio")
+    return grid(list(cells[0]), cells[1:])
 
 
 def _turned(rows: Sequence[Sequence[str]]) -> Element:

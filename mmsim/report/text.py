@@ -59,7 +59,7 @@ def block(judged: Judged) -> str:
     lines = [
         f"Test {test.name} {test.strategy.name}",
         f"States {len(answer.outcomes)}",
-        *sorted(told(outcome) for outcome in answer.outcomes),
+        *judged.outcomes,
         f"{is_positive(answer)}{reason}{expectation(judged)}",
         *(f"Never seen: {name}" for name in judged.judgement.unwitnessed),
         f"Observation {test.name} {word} {positive} {negative}",

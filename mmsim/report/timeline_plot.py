@@ -36,7 +36,7 @@ CHARACTER: Final = 0.075
 COUNTS: Final = frozenset({"_refcount", "_mapcount", "i_mmap_writable"})
 PAGE: Final = re.compile(r"\.page\[\d+\]$")
 COLOURS: Final = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#72b7b2", "#eeca3b", "#9d755d", "#bab0ac")
-MADE: Final = {"seal": "#e45756", "mapping": "#72b7b2", "PTE": "#a0cbe8", "request": "#eeca3b"}
+MADE: Final = {"seal": "#e45756", "mapping": "#72b7b2", "PTE": "#a0cbe8", "request": "#eeca3b", "flag": "#bab0ac"}
 """What a bar is, and its colour; content has a colour for each value."""
 
 
@@ -145,6 +145,12 @@ def bars(cells: dict[str, list[Segment]]) -> dict[str, list[tuple[Segment, str]]
                 for vma in one.value:
                     told = f"{vma.start:#x}-{vma.end:#x}" + (f" of {show(vma.file)}" if vma.file is not None else "")
                     found.setdefault(f"{owner(cell)} maps", []).append((attrs.evolve(one, text=told), MADE[kind]))
+            elif (
+                kind == "other" and PAGE.search(owner(cell)) and (one.value is True or isinstance(one.value, frozenset))
+            ):
+                if one.value:
+                    text = field(cell) if one.value is True else " ".join(sorted(map(show, one.value)))
+                    found.setdefault(cell, []).append((attrs.evolve(one, text=text), MADE["flag"]))
             elif kind != "other" and one.value not in (None, (), 0):
                 said = brief(shown(cell, one.value), 40).removeprefix("Pte(").removesuffix(")")
                 text = f"{len(one.value)} under way" if kind == "request" else said

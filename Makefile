@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in $(CANDIDATES); do $$python $(NEW_ENOUGH) 2>/dev/
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: compare test catalogue mutants notebooks bench lint readme index clean
+.PHONY: compare test catalogue mutants notebooks outputs bench lint readme index clean
 
 compare: .venv/installed
 	$(BIN)/mmsim compare $(ARGS)
@@ -22,7 +22,7 @@ catalogue: .venv/tests  # every scenario under every strategy, by the pytest plu
 mutants: .venv/tests  # make mutants ARGS="--sample 200 --seed 1"
 	$(BIN)/python -m tests.mutation $(ARGS)
 
-notebooks: .venv/notebooks/installed  # runs them; make notebooks ARGS=--overwrite writes their outputs anew
+notebooks: .venv/notebooks/installed  # runs them: each ends in assertions of what it claims
 	.venv/notebooks/bin/python -m pytest --nbmake --nbmake-timeout=300 notebooks $(ARGS)
 
 bench: .venv/installed
@@ -35,6 +35,9 @@ lint: .venv/lint
 
 readme: .venv/tests  # runs the README's commands again and writes down what they print
 	$(BIN)/python -m tests.readme --write
+
+outputs: .venv/notebooks/installed  # what the notebooks show
+	.venv/notebooks/bin/python -m tests.notebooks --write
 
 index: .venv/tests  # scenarios/README.md
 	$(BIN)/python -m tests.index --write

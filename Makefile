@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in $(CANDIDATES); do $$python $(NEW_ENOUGH) 2>/dev/
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: compare test catalogue mutants bench lint readme index clean
+.PHONY: compare test catalogue mutants notebooks outputs bench lint readme index clean
 
 compare: .venv/installed
 	$(BIN)/mmsim compare $(ARGS)
@@ -22,6 +22,9 @@ catalogue: .venv/tests  # every scenario under every strategy, by the pytest plu
 mutants: .venv/tests  # make mutants ARGS="--sample 200 --seed 1"
 	$(BIN)/python -m tests.mutation $(ARGS)
 
+notebooks: .venv/notebooks/installed  # runs them: each ends in assertions of what it claims
+	.venv/notebooks/bin/python -m pytest --nbmake --nbmake-timeout=300 notebooks $(ARGS)
+
 bench: .venv/installed
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -32,6 +35,9 @@ lint: .venv/lint
 
 readme: .venv/tests  # runs the README's commands again and writes down what they print
 	$(BIN)/python -m tests.readme --write
+
+outputs: .venv/notebooks/installed  # what the notebooks show
+	.venv/notebooks/bin/python -m tests.notebooks --write
 
 index: .venv/tests  # scenarios/README.md
 	$(BIN)/python -m tests.index --write
@@ -45,8 +51,13 @@ index: .venv/tests  # scenarios/README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+.venv/notebooks/installed: pyproject.toml | .venv/made
+	$(PYTHON) -m venv .venv/notebooks
+	.venv/notebooks/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks,test]'
+	@touch $@
+
 .venv/tests: pyproject.toml | .venv/made
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,report]'
 	@touch $@ .venv/installed
 
 .venv/lint: pyproject.toml | .venv/tests

@@ -1,3 +1,3 @@
-"""mmsim: a simulator and checker of Linux memory-management semantics."""
+"""mmsim: a simulator and checker of Linux memory-management semantics.  `mmsim.api` is what to import."""
 
 __version__ = "0.1.0"

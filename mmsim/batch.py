@@ -129,15 +129,18 @@ def question(found: LoadedScenario, strategy: Strategy) -> str:
 
 def judged(task: Task, progress: Callable[[Progress], None] | None = None) -> Judged:
     """Carry out one task."""
+    return judged_test(load(task.scenario, task.strategy, task.release), task.options, progress)
+
+
+def judged_test(test: Test, options: Options, progress: Callable[[Progress], None] | None = None) -> Judged:
+    """Judge one test, which may be about values that no other process has."""
     import time
 
     from mmsim import check
     from mmsim.report.judged import Judged
     from mmsim.verdict import Violated
 
-    options = task.options
     start = time.monotonic()
-    test = load(task.scenario, task.strategy, task.release)
     if options.walker is None:
         verdict = check.check(
             test, bounds=options.bounds(), reduce=options.reduce, first=options.first, progress=progress

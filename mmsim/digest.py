@@ -20,7 +20,7 @@ import attrs
 
 ROOT: Final = Path(__file__).parent
 NO_MODEL: Final = frozenset(
-    {"__main__", "batch", "cli", "conformance", "digest", "report", "store", "strategies", "timed"}
+    {"__main__", "api", "batch", "cli", "conformance", "digest", "report", "session", "store", "strategies", "timed"}
 )
 """Parts of mmsim that no verdict comes from; of `strategies` each answer depends on some."""
 WORDS: Final = ("report", "batch")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -18,6 +18,7 @@ from mmsim.errors import UserError
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
+    from mmsim.kernel.strategy import Strategy
     from mmsim.timed.delays import Delay
     from mmsim.timed.workloads import Measurement, Workload
 
@@ -95,15 +96,20 @@ def plan(
     *,
     repeats: int,
     seed: int,
+    known: Collection[str] = (),
     **options: Any,
 ) -> list[Point]:
-    """Every point of a sweep.  Raises UserError for names that mean nothing, before anything is measured."""
+    """Every point of a sweep; strategies that are `known` need no looking up.
+
+    Raises UserError for names that mean nothing, before anything is measured.
+    """
     from mmsim import batch
     from mmsim.timed.costfile import figures
 
     workload_named(workload)
     for strategy in strategies:
-        batch.find_strategy(strategy)
+        if strategy not in known:
+            batch.find_strategy(strategy)
     batch.find_release(release)
     figures(cost)
     if options.get("delay") is not None:
@@ -123,8 +129,8 @@ def delay_of(text: str) -> Delay:
     return delay_named(text.rpartition("=")[2])
 
 
-def measured(point: Point) -> Measurement:
-    """Make one measurement; runs in a process of its own under --jobs."""
+def measured(point: Point, strategy: Strategy | None = None) -> Measurement:
+    """Make one measurement; runs in a process of its own under --jobs, where a strategy goes by its name."""
     from mmsim import batch
     from mmsim.check.properties import AlwaysOn
     from mmsim.timed.costfile import figures
@@ -134,7 +140,7 @@ def measured(point: Point) -> Measurement:
     load = Load(point.cpus, point.processes or point.cpus, point.pages, point.depth, point.channels)
     return measure(
         workload,
-        batch.find_strategy(point.strategy),
+        strategy or batch.find_strategy(point.strategy),
         batch.find_release(point.release),
         figures(point.cost),
         load,

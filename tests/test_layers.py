@@ -21,7 +21,8 @@ ROWS = (
     ("check", "timed", "conformance"),
     ("report",),
     ("batch",),
-    ("sweep",),
+    ("sweep", "session"),
+    ("api",),
     ("cli",),
     ("__main__", "pytest_plugin"),
 )

@@ -32,6 +32,9 @@ class Test:
     def _names(self) -> tuple[str, str]:
         return self.name, self.strategy.name
 
+    in_session: bool = False
+    """Whether scenario or strategy is a value of a running Python session; `words` are then what it is called there."""
+
     @property
     def expected(self) -> Expected | None:
         """The verdict the scenario expects of this strategy, if it says."""

@@ -105,37 +105,25 @@ def _refuse_unknown(name: str) -> None:
 
 
 def _scenario(name: str, form: str, **options: Any) -> int:
-    from mmsim import machine, sweep, timed
+    from mmsim import api, sweep
     from mmsim.report import json_, timeline
-    from mmsim.timed.costfile import figures
-    from mmsim.timed.costs import CacheCost, Cost
     from mmsim.timed.devices import device_delay
-    from mmsim.timed.layout import layout_of
 
     strategies, cpus = options["strategies"] or (LINUX,), sweep.counts(options["cpus"])
     if len(strategies) > 1 or len(cpus) > 1 or form == "csv":
         msg = f"{name} is a scenario, which is run once: under one strategy, with one number of CPUs, as text or json"
         raise UserError(msg)
-    test = batch.load(name, strategies[0], options["release"])
-    booted = machine.boot(test.scenario, test.strategy, test.release)
-    cost: Cost = timed.FlatCost(options["step_ns"])
-    if options["cost"] is not None:
-        chosen = figures(options["cost"])
-        cost = CacheCost(chosen, layout_of(booted.world, test.release, test.strategy, chosen))
-    result = timed.simulate(
-        booted,
+    run = api.simulate(
+        name,
+        strategies[0],
         cpus=cpus[0],
-        seed=options["seed"],
-        cost=cost,
         delays=dict(map(device_delay, options["delays"])),
-        until_ns=options["until_ns"],
-        timeline=True,
-        stagger_ns=options["stagger_ns"],
+        **{key: options[key] for key in ("release", "seed", "cost", "step_ns", "until_ns", "stagger_ns")},
     )
     if form == "json":
-        say(as_json("simulate", [json_.simulated(test, result)]))
+        say(as_json("simulate", [json_.simulated(run.test, run.result)]))
     else:
-        say(timeline.timeline_text(result, all_steps=options["all_steps"]).rstrip("\n"))
+        say(timeline.timeline_text(run.result, all_steps=options["all_steps"]).rstrip("\n"))
     return 0
 
 

@@ -69,9 +69,9 @@ COLUMN: Final = 2
 """How wide a column of marks is."""
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Comparison:
-    """All that was judged."""
+    """All that was judged.  It prints as `mmsim compare` does, and displays itself in a notebook."""
 
     designs: tuple[Design, ...]
     results: Sequence[Mapping[str, Any]]
@@ -93,6 +93,17 @@ class Comparison:
     def names(self) -> list[str]:
         """The designs' names, in the order of their numbers."""
         return [one.name for one in self.designs]
+
+    def __str__(self) -> str:
+        return text(self)
+
+    def __repr__(self) -> str:
+        return f"<{len(self.results)} tests of {len(self.designs)} designs>"
+
+    def _repr_html_(self) -> str:
+        from mmsim.report import rich
+
+        return rich.compared(self)
 
 
 def entry(result: Mapping[str, Any]) -> Entry:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -109,29 +109,43 @@ def text(measurements: Sequence[Measurement], baseline: str | None = None) -> st
     """The table, one row for each design and number of CPUs; ratios to the baseline under it."""
     if not measurements:
         return "nothing was measured"
-    first = measurements[0]
-    groups = grouped(measurements)
-    names = columns(measurements)
-    rows = [("design", "CPUs", "runs", *names)]
-    for (strategy, cpus), repeats in groups.items():
-        found = intervals(repeats)
-        rows.append((strategy, str(cpus), str(len(repeats)), *(shown(found.get(name)) for name in names)))
-    parts = [
-        f"{first.workload} on {first.release}, cost model {first.cost}; an operation is one {first.operation}",
-        _turned(rows),
-    ]
+    parts = [title(measurements), _turned(figure_rows(measurements))]
     if baseline is not None:
-        parts.append(_against(groups, baseline, names))
-    lines = _hot_lines(groups)
+        rows = ratio_rows(measurements, baseline)
+        told = f"{ratio_title(baseline)}:\n{_turned(rows)}" if rows else f"nothing to compare with {baseline}"
+        parts.append(told)
+    lines = hot_lines(measurements)
     if lines:
         parts.append("cache lines that move most, per operation:\n" + plain(lines))
+    return "\n\n".join([*parts, *warnings(measurements)])
+
+
+def title(measurements: Sequence[Measurement]) -> str:
+    """What was measured."""
+    first = measurements[0]
+    return f"{first.workload} on {first.release}, cost model {first.cost}; an operation is one {first.operation}"
+
+
+def figure_rows(measurements: Sequence[Measurement]) -> list[tuple[str, ...]]:
+    """A head, and a row for each design and number of CPUs with the means and intervals of its repeats."""
+    names = columns(measurements)
+    rows = [("design", "CPUs", "runs", *names)]
+    for (strategy, cpus), repeats in grouped(measurements).items():
+        found = intervals(repeats)
+        rows.append((strategy, str(cpus), str(len(repeats)), *(shown(found.get(name)) for name in names)))
+    return rows
+
+
+def warnings(measurements: Sequence[Measurement]) -> list[str]:
+    """A sentence for each run that hung or that broke a property."""
+    told = []
     for one in measurements:
         if one.ended in (Ended.SILENT, Ended.DEADLOCK):
-            parts.append(f"under {one.strategy}, {one.cpus} CPUs, seed {one.seed}: {one.ended.value}")
+            told.append(f"under {one.strategy}, {one.cpus} CPUs, seed {one.seed}: {one.ended.value}")
         if one.violation is not None:
             name, detail = one.violation
-            parts.append(f"VIOLATED under {one.strategy}, {one.cpus} CPUs, seed {one.seed}: {name}: {detail}")
-    return "\n\n".join(parts)
+            told.append(f"VIOLATED under {one.strategy}, {one.cpus} CPUs, seed {one.seed}: {name}: {detail}")
+    return told
 
 
 def _turned(rows: Sequence[Sequence[str]]) -> str:
@@ -146,24 +160,30 @@ def _turned(rows: Sequence[Sequence[str]]) -> str:
     return "\n\n".join(plain([tuple(row) for row in zip(*table, strict=True)]) for table in (*tables, fitting))
 
 
-def _against(groups: Mapping[Key, Sequence[Measurement]], baseline: str, names: Sequence[str]) -> str:
+def ratio_title(baseline: str) -> str:
+    """What the ratios are."""
+    return f"ratio to {baseline}, with its interval of 95 % (paired by seed, t over logarithms)"
+
+
+def ratio_rows(measurements: Sequence[Measurement], baseline: str) -> list[tuple[str, ...]]:
+    """As `figure_rows`, with ratios to the baseline on as many CPUs; nothing where there is none to compare."""
+    groups, names = grouped(measurements), columns(measurements)
     rows = [("design", "CPUs", *names)]
     for (strategy, cpus), repeats in groups.items():
         base = groups.get((baseline, cpus))
         if strategy != baseline and base is not None:
             found = ratios(repeats, base)
             rows.append((strategy, str(cpus), *(span(found.get(name)) for name in names)))
-    if len(rows) == 1:
-        return f"nothing to compare with {baseline}"
-    return f"ratio to {baseline}, with its interval of 95 % (paired by seed, t over logarithms):\n" + _turned(rows)
+    return rows if len(rows) > 1 else []
 
 
 HOTTEST: Final = 3
 
 
-def _hot_lines(groups: Mapping[Key, Sequence[Measurement]]) -> list[tuple[str, ...]]:
+def hot_lines(measurements: Sequence[Measurement]) -> list[tuple[str, ...]]:
+    """A head, and for each design and number of CPUs the kinds of lines that move most; nothing where none moves."""
     rows: list[tuple[str, ...]] = []
-    for (strategy, cpus), repeats in groups.items():
+    for (strategy, cpus), repeats in grouped(measurements).items():
         moved: dict[str, float] = {}
         operations = sum(one.operations for one in repeats)
         for one in repeats:

@@ -29,16 +29,25 @@ def text(scenario: Scenario, strategy: Strategy, release: Release, said: str, re
     parts = [
         filled(f"{test['strategy']} on {test['scenario']}, {test['release']}: {result['verdict']} ({expected})."),
         said,
-        listed("What has to be possible, and where it was seen:", witnesses(result)),
-        listed("Seen beside the verdict:", seen(scenario, result["observed"])),
-        listed(f"{strategy.name} argues:", [first_paragraph(strategy.doc)]),
-        listed("It differs from `linux` in:", points(strategy)),
-        listed("It costs more than `linux`:", [str(one) for one in differences(strategy, release) if str(one)]),
+        *(listed(title, lines) for title, lines in sections(scenario, strategy, release, result)),
         "This answer was kept from an earlier run, for nothing it depends on has changed."
         if result["reused"]
         else "This answer was found in this run.",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def sections(
+    scenario: Scenario, strategy: Strategy, release: Release, result: Mapping[str, Any]
+) -> list[tuple[str, list[str]]]:
+    """What there is to say beside the verdict: titles, and sentences under them."""
+    return [
+        ("What has to be possible, and where it was seen:", witnesses(result)),
+        ("Seen beside the verdict:", seen(scenario, result["observed"])),
+        (f"{strategy.name} argues:", [first_paragraph(strategy.doc)] if says_something(strategy) else []),
+        ("It differs from `linux` in:", points(strategy)),
+        ("It costs more than `linux`:", [str(one) for one in differences(strategy, release) if str(one)]),
+    ]
 
 
 def witnesses(result: Mapping[str, Any]) -> list[str]:
@@ -83,6 +92,11 @@ def points(strategy: Strategy) -> list[str]:
         if callable(own) and own is not base:
             told.append(f"{field.name}: {own.__module__.rpartition('.')[2]}.{getattr(own, '__name__', own)}()")
     return told
+
+
+def says_something(strategy: Strategy) -> bool:
+    """Whether a design has a text of its own, and not just that of the record it was made from."""
+    return strategy.name == linux.name or strategy.doc != linux.doc
 
 
 def first_paragraph(doc: str) -> str:

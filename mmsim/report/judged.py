@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from mmsim.errors import UserError
 from mmsim.report.values import show
 from mmsim.verdict import Holds, Outcome, Undecided, Verdict, Violated
 
@@ -15,13 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mmsim.check import Judgement, Test
+    from mmsim.report.plots import Picture
     from mmsim.scenario import Scenario
     from mmsim.trace import Execution
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Judged:
-    """A test, its verdict, what was expected, and the execution that breaks a property, if there is one."""
+    """A test, its verdict, what was expected, and the execution that breaks a property, if there is one.
+
+    It prints as `mmsim check` does, and displays itself in a notebook.
+    """
 
     test: Test
     verdict: Verdict
@@ -47,6 +52,11 @@ class Judged:
         return 0 if self.fits else 1
 
     @property
+    def outcomes(self) -> tuple[str, ...]:
+        """Each class of outcomes as herd writes a final state, sorted; texts, so that two verdicts can be compared."""
+        return tuple(sorted(told(outcome) for outcome in self.verdict.outcomes))
+
+    @property
     def detail(self) -> str:
         """What happened where a property is broken, or ''."""
         if not isinstance(self.verdict, Violated):
@@ -61,9 +71,39 @@ class Judged:
         if not isinstance(self.verdict, Violated):
             return ""
         test = self.test
+        if test.in_session:
+            scenario, strategy = test.words
+            return f'replay({scenario}, {strategy}, "{self.verdict.violation.schedule}", release="{test.release.name}")'
         scenario, strategy = (shlex.quote(word) for word in test.words)
         command = f"mmsim replay {scenario} --strategy {strategy} --release {test.release.name}"
         return f'{command} --schedule "{self.verdict.violation.schedule}"'
+
+    def picture(self) -> Picture:
+        """The counterexample drawn: threads, mappings, seals, contents and counts over its steps.
+
+        Raises UserError where there is none, or without matplotlib.
+        """
+        from mmsim.report import timeline_plot
+
+        if self.execution is None:
+            msg = (
+                f"{self.test.name} under {self.test.strategy.name}: {self.word}, so there is no counterexample to draw"
+            )
+            raise UserError(msg)
+        return timeline_plot.of_execution(self.execution, f"{self.test.name} under {self.test.strategy.name}")
+
+    def __str__(self) -> str:
+        from mmsim.report import text
+
+        return text.verdict(self)
+
+    def __repr__(self) -> str:
+        return f"<{self.test.name} under {self.test.strategy.name} on {self.test.release.name}: {self.word}>"
+
+    def _repr_html_(self) -> str:
+        from mmsim.report import rich
+
+        return rich.verdict(self)
 
 
 def broken(scenario: Scenario, outcome: Outcome) -> tuple[str, ...]:

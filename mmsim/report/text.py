@@ -59,11 +59,11 @@ def block(judged: Judged) -> str:
     lines = [
         f"Test {test.name} {test.strategy.name}",
         f"States {len(answer.outcomes)}",
-        *sorted(told(outcome) for outcome in answer.outcomes),
+        *judged.outcomes,
         f"{is_positive(answer)}{reason}{expectation(judged)}",
         *(f"Never seen: {name}" for name in judged.judgement.unwitnessed),
         f"Observation {test.name} {word} {positive} {negative}",
-        f"Hash {test.digest}",
+        *([f"Hash {test.digest}"] if test.digest else []),  # a session's own values are in no file, and have none
         f"Time {test.name} {judged.seconds:.2f} s, {coverage.how}: {size(judged)}",
     ]
     return "\n".join(lines)

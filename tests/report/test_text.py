@@ -48,6 +48,7 @@ def judged(verdict, *, expected=HOLDS, right=True, unwitnessed=(), execution=Non
         name="race",
         scenario=SCENARIO,
         strategy=SimpleNamespace(name="mine"),
+        in_session=False,
         release=SimpleNamespace(name="v3.17"),
         digest="12ab",
         words=("race", "mine"),

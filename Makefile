@@ -57,7 +57,7 @@ index: .venv/tests  # scenarios/README.md
 	@touch $@
 
 .venv/tests: pyproject.toml | .venv/made
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,report]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,report,cluster]'
 	@touch $@ .venv/installed
 
 .venv/lint: pyproject.toml | .venv/tests

@@ -22,7 +22,7 @@ from mmsim import check as checker
 from mmsim.errors import UserError
 from mmsim.kernel.strategy import Strategy
 from mmsim.report.answers import Conformed, Costs, Explanation, ProgramsConformed, Replayed, Simulated
-from mmsim.report.comparison import Comparison, designs
+from mmsim.report.comparison import PRICED_ON, Comparison, designs
 from mmsim.report.judged import Judged
 from mmsim.scenario import LINUX_CARRIES, Scenario
 from mmsim.verdict import Holds
@@ -93,7 +93,8 @@ def compare(
 
     options = batch.Options(max_seconds=max_seconds)
     results = [json_.result(session.told(batch.judged_test(test, options))) for test in tests]
-    return Comparison(designs(results, known), results)
+    priced_on = release or PRICED_ON
+    return Comparison(designs(results, known, priced_on), results, priced_on=priced_on)
 
 
 def explain(
@@ -181,6 +182,7 @@ def measure(
     processes: int | None = None,
     pages: int = 1,
     depth: int = 4,
+    channels: int | None = None,
     watch: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Costs:
@@ -201,7 +203,7 @@ def measure(
     points = sweep.plan(
         workload, list(by_name), release, cost, sweep.counts(text), known=by_name,
         repeats=repeats, seed=seed, delay=delay, seconds=seconds, processes=processes, pages=pages, depth=depth,
-        watch=watch,
+        channels=channels, watch=watch,
     )  # fmt: skip
     measured: list[Measurement] = []
     for number, point in enumerate(points, 1):

@@ -89,7 +89,7 @@ class Cast:
 def program(test: Test, ordered: Ordered, command: str, notes: tuple[str, ...] = ()) -> str:
     """The whole text.  UserError if it makes a call that is not written as C."""
     cast = Cast(test.scenario)
-    reserved = {*(name for piece in pieces() for name in piece.name.split()), *cast.functions.values()}
+    reserved = {*(piece.name for piece in pieces()), *cast.functions.values()}
     reserved |= {*cast.numbers.values(), *(name for name in vars(syscalls) if name.isupper()), SETUP}
     reserved |= {name for name in cast.devices_used}
     threads = cast.threads | {SETUP: MAIN}

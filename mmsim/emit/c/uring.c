@@ -76,6 +76,7 @@ static int submit_read_fixed(struct buffer *buffer, struct device *device)
 	unsigned int slot = *tail & (params->sq_entries - 1);
 
 	buffer->sqes[slot] = (struct io_uring_sqe){ .opcode = IORING_OP_READ_FIXED, .fd = device->file };
+	buffer->sqes[slot].flags = IOSQE_ASYNC;	/* or FUSE answers it before io_uring_enter() returns */
 	buffer->sqes[slot].addr = (unsigned long)buffer->address;
 	buffer->sqes[slot].len = buffer->length;
 	((unsigned int *)(buffer->rings + params->sq_off.array))[slot] = slot;

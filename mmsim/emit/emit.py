@@ -23,6 +23,8 @@ SEARCH_S: Final = 60.0
 """How long a scenario that says nothing of Linux's own design is searched before it is refused."""
 NOT_IN_SETUP: Final = ("wait_for", "fork", "exit")
 """Calls that need somebody else, and in `setup` there is nobody yet."""
+NO_PROGRAM: Final = "of what Linux itself gets wrong no program is written"
+STATE_IT: Final = "a scenario whose `expect` has a verdict for wait_for_pins is not searched first"
 UNFAITHFUL: Final = (
     "The schedule that was asked for switches inside of system calls, which no program can make happen; this is the"
     " nearest order of whole calls, and in the model every answer is the same."
@@ -59,13 +61,14 @@ def refuse(test: Test) -> None:
     refuse_model_only(scenario)
     if scenario.history:
         raise UserError("this scenario is about a bug of the past, of which no program is written")
+    design, release = test.strategy.name, test.release.name
     verdict = None if test.expected is not None else check(test, bounds=Bounds(max_seconds=SEARCH_S))
     if test.expected is Expected.VIOLATED or isinstance(verdict, Violated):
-        msg = f"{test.strategy.name} violates this scenario on {test.release.name}, and of what Linux gets wrong no"
-        raise UserError(f"{msg} program is written")
+        msg = f"{design} violates this scenario on {release}, and {NO_PROGRAM}"
+        raise UserError(msg)
     if isinstance(verdict, Undecided):
-        msg = f"whether {test.strategy.name} violates this scenario is undecided ({verdict.reason}), and until it is no"
-        raise UserError(f"{msg} program is written")
+        msg = f"whether {design} violates this scenario on {release} is undecided ({verdict.reason}); {STATE_IT}"
+        raise UserError(msg)
     if scenario.shmem_huge:
         raise UserError("huge pages in shmem are a setting of the whole machine, which a program must not change")
     devices = [*scenario.devices]
@@ -73,15 +76,16 @@ def refuse(test: Test) -> None:
         devices += item.devices if isinstance(item, Process) else ()
     for device in devices:
         if device.transport not in SLOW_DEVICES:
-            msg = f"the device {device.name!r} has the transport {device.transport!r}, and a program that needs nothing"
-            raise UserError(f"{msg} but libc can only bring a FUSE file ({' or '.join(map(repr, SLOW_DEVICES))})")
+            able = " or ".join(map(repr, SLOW_DEVICES))
+            msg = f"the device {device.name!r} has the transport {device.transport!r}; a program can only bring {able}"
+            raise UserError(msg)
 
 
 def _refuse_order(test: Test, order: Ordered) -> None:
     violation = execute(test, order.schedule).violation
     if violation is not None:
-        msg = f"this order breaks a property under {test.strategy.name} ({violation[0]}), and of what Linux gets wrong"
-        raise UserError(f"{msg} no program is written")
+        msg = f"this order breaks a property under {test.strategy.name} ({violation[0]}), and {NO_PROGRAM}"
+        raise UserError(msg)
     for record in order.log.records:
         if record.thread == SETUP and record.verb in NOT_IN_SETUP:
             msg = f"setup calls {record.verb}(), for which a program needs another thread; move it into one"

@@ -121,13 +121,14 @@ class Runner:
 
     def proceed(self, actor: _Actor, *, awake: bool) -> None:
         """Run its call to the end, or to where it must wait; a sleep is slept to its end only if `awake`."""
-        first = True
-        while self.able(actor) and (first or self.in_a_call(actor)):
+        before = len(self.events)
+        while self.able(actor):
             assert actor.step is not None
             if actor.step.word == "sleep" and not awake:
                 return
-            self.take(actor)
-            first = False
+            self.take(actor)  # the first step of a child is outside of any call: it waits to be forked
+            if not self.in_a_call(actor) and len(self.events) > before:
+                return
 
     def answer(self, actor: _Actor) -> None:
         """Let a device carry out one request."""

@@ -21,10 +21,16 @@ from mmsim.emit.calls import Writer, directory, image
 from mmsim.emit.order import Event, Kind, Ordered
 from mmsim.emit.pieces import chosen, pieces, words
 from mmsim.emit.record import SETUP, Record
+from mmsim.emit.values import size
+from mmsim.emit.variables import Variables
 from mmsim.machine import MAIN
 from mmsim.scenario import Process, Scenario
 
-HEADERS: Final = {"socketpair": "#include <sys/socket.h>", "sendfile": "#include <sys/sendfile.h>", "fchmod": "#include <sys/stat.h>"}
+HEADERS: Final = {
+    "socketpair": "#include <sys/socket.h>",
+    "sendfile": "#include <sys/sendfile.h>",
+    "fchmod": "#include <sys/stat.h>",
+}
 RECENT: Final = (
     "F_SEAL_FUTURE_WRITE",
     "F_SEAL_EXEC",
@@ -71,7 +77,9 @@ class Cast:
         self.threads |= {child: child for child in self.children}
         self.processes = list(dict.fromkeys([MAIN, *self.threads.values()]))
         self.numbers = {process: _identifier(process).upper() for process in self.processes}
-        self.devices = {process: {device.name: device.name for device in scenario.devices} for process in self.processes}
+        self.devices = {
+            process: {device.name: device.name for device in scenario.devices} for process in self.processes
+        }
         for item in scenario.threads:
             if isinstance(item, Process):
                 for number in range(item.copies):
@@ -90,20 +98,16 @@ def program(test: Test, ordered: Ordered, command: str, notes: tuple[str, ...] =
     """The whole text.  UserError if it makes a call that is not written as C."""
     cast = Cast(test.scenario)
     reserved = {*(piece.name for piece in pieces()), *cast.functions.values()}
-    reserved |= {*cast.numbers.values(), *(name for name in vars(syscalls) if name.isupper()), SETUP}
-    reserved |= {name for name in cast.devices_used}
+    reserved |= {*cast.numbers.values(), *vars(syscalls), SETUP}
+    reserved |= set(cast.devices_used)
     threads = cast.threads | {SETUP: MAIN}
-    first = Writer(threads, cast.numbers, cast.device, reserved)
+    first = Writer(Variables(threads, reserved), cast.numbers, cast.device)
     _bodies(cast, ordered, first)
-    writer = Writer(threads, cast.numbers, cast.device, reserved, first.variables)
+    writer = Writer(Variables(threads, reserved, first.variables), cast.numbers, cast.device)
     bodies, turns = _bodies(cast, ordered, writer)
     functions = [_function(cast, name, bodies[name], writer) for name in _in_order(cast, bodies)]
     setup = _setup(cast, bodies[SETUP], writer)
-    answers = sum(
-        line.startswith("expect") or " = expect_" in line
-        for body in bodies.values()
-        for line in body.lines
-    )
+    answers = sum(line.startswith("expect") or " = expect_" in line for body in bodies.values() for line in body.lines)
     main = _main(cast, test.scenario, ordered, bodies[MAIN], turns, answers)
     statics = _statics(cast, writer)
     own = "\n\n".join([*functions, setup, main])
@@ -146,8 +150,8 @@ def _bodies(cast: Cast, ordered: Ordered, writer: Writer) -> tuple[dict[str, Bod
             body = enter(MAIN)
             body.lines += [f'me = "{event.who}";', _answer(event, writer)]
             continue
+        assert event.record is not None
         record = event.record
-        assert record is not None
         at_once = after is not None and after.record is record
         if event.kind is Kind.BEGIN:
             lines = _exits(record, at_once=at_once) or writer.lines(record)
@@ -176,8 +180,6 @@ def _bodies(cast: Cast, ordered: Ordered, writer: Writer) -> tuple[dict[str, Bod
             body.lines[place] = f"others_go_on_until({turn});"
             body.open = True
     leave()
-    for body, place in waiting.values():
-        body.lines[place] = "others_go_on_until(-1);\t/* for ever: nobody wakes it */"
     return bodies, turn + 1
 
 
@@ -188,10 +190,10 @@ def _exits(record: Record, *, at_once: bool) -> list[str]:
 
 
 def _answer(event: Event, writer: Writer) -> str:
-    device, size = _identifier(event.who), writer.size(event.length)
+    device, length = _identifier(event.who), size(event.length)
     if event.data is None:
-        return f"expect({size}, device_takes(&{device}));"
-    return f"expect({size}, device_answers(&{device}, {writer.filled(event.data)}));"
+        return f"expect({length}, device_takes(&{device}));"
+    return f"expect({length}, device_answers(&{device}, {writer.filled(event.data)}));"
 
 
 def _in_order(cast: Cast, bodies: dict[str, Body]) -> Iterator[str]:
@@ -201,7 +203,9 @@ def _in_order(cast: Cast, bodies: dict[str, Body]) -> Iterator[str]:
 
 
 def _function(cast: Cast, name: str, body: Body, writer: Writer) -> str:
-    return _c_function(f"static void {cast.functions[name]}(void)", _locals(name, writer), [f'me = "{name}";', *body.lines])
+    return _c_function(
+        f"static void {cast.functions[name]}(void)", _locals(name, writer), [f'me = "{name}";', *body.lines]
+    )
 
 
 def _setup(cast: Cast, body: Body, writer: Writer) -> str:
@@ -215,7 +219,7 @@ def _setup(cast: Cast, body: Body, writer: Writer) -> str:
     away: list[str] = []
     back: list[str] = []
     if forks:
-        away = [f"madvise({each.name}, {writer.size(each.length)}, MADV_DONTFORK);" for each in mapped if each.used]
+        away = [f"madvise({each.name}, {size(each.length)}, MADV_DONTFORK);" for each in mapped if each.used]
     if away and cast.children:
         back = [line.replace("DONTFORK", "DOFORK") for line in away]
     devices = [f"close({name}.server);" for name in cast.devices_used]
@@ -244,14 +248,14 @@ def _main(cast: Cast, scenario: Scenario, ordered: Ordered, body: Body, turns: i
 def _locals(thread: str, writer: Writer) -> list[str]:
     own = [each for each in writer.variables if each.thread == thread and each.used and not each.is_static]
     declared = dict.fromkeys(f"{each.type}{each.name};" for each in own)
-    return [*declared, *(f"int {name}[2];" for owner, name in writer.pairs if owner == thread)]
+    return [*declared, *(f"int {name}[2];" for owner, name in writer.variables.pairs if owner == thread)]
 
 
 def _statics(cast: Cast, writer: Writer) -> str:
-    lines = [
-        f'static struct device {name} = {{ .directory = "/tmp/{name}" }};' for name in cast.devices_used
-    ]
-    lines += dict.fromkeys(f"static {each.type}{each.name};" for each in writer.variables if each.used and each.is_static)
+    lines = [f'static struct device {name} = {{ .directory = "/tmp/{name}" }};' for name in cast.devices_used]
+    lines += dict.fromkeys(
+        f"static {each.type}{each.name};" for each in writer.variables if each.used and each.is_static
+    )
     return "\n".join(lines)
 
 

@@ -44,7 +44,7 @@ def emit(test: Test, schedule: Schedule | None = None) -> str:
     """
     refuse(test)
     order = default_order(test) if schedule is None else ordered(test, schedule)
-    _refuse_order(test, order)
+    refuse_order(test, order)
     command = f"mmsim emit-c {shlex.quote(_word(test.words[0]))} --release {test.release.name}"
     if schedule is not None:
         command += f' --schedule "{schedule}"'
@@ -81,8 +81,12 @@ def refuse(test: Test) -> None:
             raise UserError(msg)
 
 
-def _refuse_order(test: Test, order: Ordered) -> None:
-    violation = execute(test, order.schedule).violation
+def refuse_order(test: Test, order: Ordered) -> None:
+    """Raise UserError for an order that shows something wrong, or that a program cannot carry out to its end."""
+    try:
+        violation = execute(test, order.schedule).violation
+    except UserError as broken:  # a property broke in its midst, and nothing moves after that
+        violation = (str(broken), "")
     if violation is not None:
         msg = f"this order breaks a property under {test.strategy.name} ({violation[0]}), and {NO_PROGRAM}"
         raise UserError(msg)

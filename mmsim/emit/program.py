@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import attrs
@@ -105,8 +105,8 @@ def program(test: Test, ordered: Ordered, command: str, notes: tuple[str, ...] =
     _bodies(cast, ordered, first)
     writer = Writer(Variables(threads, reserved, first.variables), cast.numbers, cast.device)
     bodies, turns = _bodies(cast, ordered, writer)
-    functions = [_function(cast, name, bodies[name], writer) for name in _in_order(cast, bodies)]
-    setup = _setup(cast, bodies[SETUP], writer)
+    functions = [_function(cast, name, bodies, writer) for name in _in_order(cast, bodies)]
+    setup = _setup(cast, bodies, writer)
     answers = sum(line.startswith("expect") or " = expect_" in line for body in bodies.values() for line in body.lines)
     main = _main(cast, test.scenario, ordered, bodies[MAIN], turns, answers)
     statics = _statics(cast, writer)
@@ -197,18 +197,29 @@ def _answer(event: Event, writer: Writer) -> str:
 
 
 def _in_order(cast: Cast, bodies: dict[str, Body]) -> Iterator[str]:
-    """Children first: who forks them names them."""
-    yield from (name for name in cast.children if bodies[name].lines)
-    yield from (name for name in cast.threads if name not in cast.children and bodies[name].lines)
+    """Who is started before who starts him: children, further threads of a process, the others."""
+    further = [name for name, process in cast.threads.items() if process not in {name, MAIN}]
+    yield from (child for child in cast.children if bodies[child].lines)  # one that is never forked is not there
+    yield from further
+    yield from (name for name in cast.threads if name not in {*cast.children, *further})
 
 
-def _function(cast: Cast, name: str, body: Body, writer: Writer) -> str:
+def _function(cast: Cast, name: str, bodies: dict[str, Body], writer: Writer) -> str:
+    first = [f'me = "{name}";']
+    if cast.threads[name] == name:  # the first of a process starts its other threads, and has its userfaultfd
+        others = [other for other, process in cast.threads.items() if process == name and other != name]
+        first += _uffd(bodies, (name, *others)) + [f"start({cast.functions[other]});" for other in others]
     return _c_function(
-        f"static void {cast.functions[name]}(void)", _locals(name, writer), [f'me = "{name}";', *body.lines]
+        f"static void {cast.functions[name]}(void)", _locals(name, writer), [*first, *bodies[name].lines]
     )
 
 
-def _setup(cast: Cast, body: Body, writer: Writer) -> str:
+def _uffd(bodies: dict[str, Body], threads: Iterable[str]) -> list[str]:
+    used = any("uffd_" in line for thread in threads for line in bodies[thread].lines)
+    return ["uffd_open();"] if used else []
+
+
+def _setup(cast: Cast, bodies: dict[str, Body], writer: Writer) -> str:
     starts = [f"start({cast.functions[name]});" for name, process in cast.threads.items() if process == MAIN]
     forks = [
         f"start_process({cast.numbers[name]}, {cast.functions[name]});"
@@ -223,7 +234,8 @@ def _setup(cast: Cast, body: Body, writer: Writer) -> str:
     if away and cast.children:
         back = [line.replace("DONTFORK", "DOFORK") for line in away]
     devices = [f"close({name}.server);" for name in cast.devices_used]
-    opened = ["uffd_open();"] if any("uffd_" in line for line in body.lines) else []
+    opened = _uffd(bodies, (SETUP, *(name for name, process in cast.threads.items() if process == MAIN)))
+    body = bodies[SETUP]
     lines = [*devices, *opened, *body.lines[:-1], *away, *forks, *back, *starts, body.lines[-1]]
     return _c_function("static void setup(void)", _locals(SETUP, writer), lines)
 
@@ -264,12 +276,13 @@ def _c_function(head: str, declared: list[str], lines: list[str]) -> str:
     return "\n".join([head, "{", *(f"\t{line}" if line else "" for line in body for line in _wrapped(line)), "}"])
 
 
-def _wrapped(line: str) -> list[str]:
+def _wrapped(line: str, room: int = WIDTH - 8) -> list[str]:
     """A long statement goes on in the next line, deeper."""
-    if len(line) <= WIDTH - 8:
+    cut = line.rfind(", ", 0, room)
+    if len(line) <= room or cut < 0:
         return [line]
-    cut = max(line.rfind(", ", 0, WIDTH - 8), 0)
-    return [line[: cut + 1], f"\t\t{line[cut + 2 :]}"] if cut else [line]
+    first, *rest = [line[: cut + 1], *_wrapped(line[cut + 2 :], WIDTH - 24)]
+    return [first, *(f"\t\t{more.lstrip()}" for more in rest)]
 
 
 def _comment(test: Test, command: str, notes: tuple[str, ...]) -> str:

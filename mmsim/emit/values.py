@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+import re
+from collections.abc import Iterator
 from typing import Final
 
 from mmsim.syscalls import PAGE_SIZE
 
 EMPTY: Final = '"", 0'
 """No bytes."""
-LONGEST_PERIOD: Final = 16
-"""How long a text may be that content repeats."""
+LONGEST_TEXT: Final = 40
+"""How long a literal may be, in bytes."""
 PRINTABLE: Final = range(32, 127)
+_EDGE_OF_ZEROS: Final = re.compile(rb"\0(?=[^\0])|[^\0](?=\0)")
 
 
 def pairs(data: bytes) -> str:
@@ -26,25 +28,26 @@ def pairs(data: bytes) -> str:
     return ", ".join(f'"{escaped(text)}", {size(length)}' for text, length in found)
 
 
-def _runs(data: bytes) -> Iterable[tuple[bytes, int]]:
-    if not data:
-        return
+def _runs(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """What `pairs` writes, from left to right."""
     if not any(data):
-        yield b"", len(data)
+        yield from [(b"", len(data))] if data else []
         return
-    for period in range(1, min(len(data), LONGEST_PERIOD) + 1):
+    for period in range(1, min(len(data), LONGEST_TEXT) + 1):
         text = data[:period]
         if 0 not in text and (text * (len(data) // period + 1))[: len(data)] == data:
             yield text, len(data)
             return
-    half = PAGE_SIZE * -(-len(data) // (2 * PAGE_SIZE)) if len(data) > PAGE_SIZE else (len(data) + 1) // 2
-    yield from _runs(data[:half])
-    yield from _runs(data[half:])
+    zeros = None if len(data) > PAGE_SIZE else _EDGE_OF_ZEROS.search(data)
+    cut = PAGE_SIZE if len(data) > PAGE_SIZE else zeros.start() + 1 if zeros else LONGEST_TEXT
+    yield from _runs(data[:cut])
+    yield from _runs(data[cut:])
 
 
 def escaped(text: bytes) -> str:
     """The inside of a string literal."""
-    return "".join(chr(byte) if byte in PRINTABLE and byte not in b'"\\?' else f"\\{byte:03o}" for byte in text)
+    plain = {ord('"'): '\\"', ord("\\"): "\\\\"}
+    return "".join(plain.get(byte) or (chr(byte) if byte in PRINTABLE else f"\\{byte:03o}") for byte in text)
 
 
 def size(number: int) -> str:

@@ -49,11 +49,12 @@ static int submit(struct io *io, int opcode, struct device *device, void *addres
 	iocb->aio_buf = (uintptr_t)address;
 	iocb->aio_nbytes = length;
 	if (syscall(SYS_io_submit, aio_context(), 1, &iocb) != 1)
-		return -1;
-	take_events(0);
+		*io = (struct io){ .over = 1, .result = -errno };
+	else
+		take_events(0);
 	if (!io->over || io->result >= 0)
 		return 0;
-	errno = -io->result;	/* the buffer could not be pinned */
+	errno = -io->result;	/* such as EFAULT: the buffer could not be pinned */
 	return -1;
 }
 

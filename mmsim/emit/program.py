@@ -233,7 +233,7 @@ def _setup(cast: Cast, bodies: dict[str, Body], writer: Writer) -> str:
         away = [f"madvise({each.name}, {size(each.length)}, MADV_DONTFORK);" for each in mapped if each.used]
     if away and cast.children:
         back = [line.replace("DONTFORK", "DOFORK") for line in away]
-    devices = [f"close({name}.server);" for name in cast.devices_used]
+    devices = [f"close({name}.server);\t/* the first process is the device */" for name in cast.devices_used]
     opened = _uffd(bodies, (SETUP, *(name for name, process in cast.threads.items() if process == MAIN)))
     body = bodies[SETUP]
     lines = [*devices, *opened, *body.lines[:-1], *away, *forks, *back, *starts, body.lines[-1]]

@@ -9,7 +9,7 @@ from typing import Final
 
 from mmsim.check import Bounds, check, execute
 from mmsim.check.judge import Test
-from mmsim.conformance.run import SLOW_DEVICES, refuse_model_only
+from mmsim.conformance.run import refuse_model_only
 from mmsim.conformance.sequential.run import nearest_release
 from mmsim.emit.order import Ordered, default_order, ordered
 from mmsim.emit.program import program
@@ -21,6 +21,8 @@ from mmsim.verdict import Expected, Schedule, Undecided, Violated
 
 SEARCH_S: Final = 60.0
 """How long a scenario that says nothing of Linux's own design is searched before it is refused."""
+TRANSPORTS: Final = ("block", "fuse")
+"""What a FUSE file can stand for: the model gives both the same outcomes."""
 NOT_IN_SETUP: Final = ("wait_for", "fork", "exit")
 """Calls that need somebody else, and in `setup` there is nobody yet."""
 NO_PROGRAM: Final = "of what Linux itself gets wrong no program is written"
@@ -75,8 +77,8 @@ def refuse(test: Test) -> None:
     for item in scenario.threads:
         devices += item.devices if isinstance(item, Process) else ()
     for device in devices:
-        if device.transport not in SLOW_DEVICES:
-            able = " or ".join(map(repr, SLOW_DEVICES))
+        if device.transport not in TRANSPORTS:
+            able = " or ".join(map(repr, TRANSPORTS))
             msg = f"the device {device.name!r} has the transport {device.transport!r}; a program can only bring {able}"
             raise UserError(msg)
 

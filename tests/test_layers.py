@@ -20,7 +20,7 @@ ROWS = (
     ("catalogue", "machine", "digest", "store"),
     ("check", "timed", "conformance"),
     ("report",),
-    ("batch",),
+    ("batch", "emit"),
     ("sweep", "session"),
     ("api",),
     ("cli",),

@@ -38,6 +38,7 @@ from mmsim.kernel.releases import (
 from mmsim.kernel.strategy import counted
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.types import (
+    VM_DENYWRITE,
     VM_MAYWRITE,
     VM_PFNMAP,
     VM_READ,
@@ -49,6 +50,7 @@ from mmsim.kernel.types import (
     Mm,
     Vma,
 )
+from mmsim.kernel.write_access import allow_write_access
 from mmsim.syscalls import (
     EACCES,
     EINVAL,
@@ -89,6 +91,8 @@ async def vma_link_file(k: Kernel, mm: Mm, vma: Vma) -> None:
     mapping = vma.file.inode.mapping
     async with mapping.i_mmap_mutex:
         await mapping.i_mmap.update(linked, mm, vma)
+        if vma.flags & VM_DENYWRITE:
+            await mapping.host.i_writecount.dec()  # execve() denies writers while it maps, so this cannot fail
         if counted(k, vma.flags):
             await mapping.i_mmap_writable.inc()
 
@@ -101,6 +105,8 @@ async def unlink_file_vma(k: Kernel, mm: Mm, vma: Vma) -> None:
     mapping = vma.file.inode.mapping
     async with mapping.i_mmap_mutex:
         await mapping.i_mmap.update(unlinked, mm, vma)
+        if vma.flags & VM_DENYWRITE:
+            await allow_write_access(mapping.host)
     if counted(k, vma.flags):
         await k.strategy.unmap_writable(k, mapping)
 

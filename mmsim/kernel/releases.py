@@ -153,6 +153,19 @@ UNREGISTERS_AT_ONCE = change("a registered buffer is unregistered while requests
 FUSE_DIRECT_PINS = change("FUSE direct I/O takes its pages with FOLL_PIN, not with FOLL_GET", "v6.12..")
 OPENING_IMMUTABLE_IS_EPERM = change("opening an immutable file for writing is EPERM, not EACCES", "v4.9..")
 EXT4_ENFORCES_IMMUTABLE = change("ext4 stops those who have a file open when it becomes immutable", "v5.3..")
+REFUSES_MANY_REFERENCES = change(
+    "tee() and get_user_pages() refuse a page whose reference count is not positive (CVE-2019-11487)", "v5.1.."
+)
+TEXT_DENIES_WRITE = change(
+    "the mapping of a program's text (VM_DENYWRITE) keeps the file from being written", "v3.14..v5.15"
+)
+EXE_FILE_DENIES_WRITE = change(
+    "mm->exe_file keeps a program's file from being opened for writing",
+    "v5.15..v6.11",
+    "v6.11.11..v6.12",
+    "v6.12.2..",
+)
+EXEC_IGNORES_WRITERS = change("execve() neither asks for writers nor denies them", "v6.11..v6.11.11", "v6.12..v6.12.2")
 TMPFS_HAS_FLAGS = change("tmpfs has FS_IOC_SETFLAGS", "v6.1..")
 
 
@@ -188,9 +201,9 @@ def _within(name: str, behaviour: Change) -> bool:
 
 V3_17 = Release("v3.17")
 NAMES = """
-    v3.14 v3.15 v3.17 v4.8 v4.9 v4.14 v4.18 v4.19 v4.20 v5.1 v5.3 v5.4 v5.5 v5.7 v5.8 v5.9 v5.10 v5.11 v5.12 v5.13
-    v5.15 v5.16 v5.17 v5.19 v6.0 v6.1 v6.2 v6.3 v6.5 v6.7 v6.12 v6.12.9 v6.12.93 v6.13 v6.16 v6.18 v6.18.44 v6.19 v7.0
-    v7.2 v7.3
+    v3.14 v3.15 v3.17 v4.8 v4.9 v4.14 v4.18 v4.19 v4.20 v5.0 v5.1 v5.3 v5.4 v5.5 v5.7 v5.8 v5.9 v5.10 v5.11 v5.12
+    v5.13 v5.15 v5.16 v5.17 v5.19 v6.0 v6.1 v6.2 v6.3 v6.5 v6.7 v6.11 v6.12 v6.12.9 v6.12.93 v6.13 v6.16 v6.18
+    v6.18.44 v6.19 v7.0 v7.2 v7.3
 """
 RELEASES = tuple(Release(name) for name in NAMES.split())
 

@@ -1,6 +1,6 @@
 """A direct read completes after the file that it fills has been executed: the device writes the text that runs.
 
-As `remount_with_a_pin_left`, with execve() for the remount: it asks `i_writecount`, which counts files open for writing
+As `remount_with_a_pin_left`, with execve() for the remount: it asks i_writecount, which counts files open for writing
 and nobody who holds a page.
 
     runner    executes the file while nothing but the device's pin is left, then reads its own text twice

@@ -1,8 +1,8 @@
 """A page gets so many references that their count wraps, and is freed under those who have it: CVE-2019-11487.
 
-`_refcount` has 32 bits, and every tee() adds one reference for nothing but a slot in a pipe.  With 2^32 of them the count
-is small again, and whoever gives the next one back frees the page.  Since v5.1 tee() and get_user_pages() refuse a page
-whose count is not positive, half way there; see `references_refused_at_the_limit`.  Whoever pins is not asked here.
+`_refcount` has 32 bits, and every tee() adds one reference for nothing but a slot in a pipe.  With 2^32 of them the
+count is small again, and whoever gives the next one back frees the page.  Since v5.1 tee() and get_user_pages() refuse
+a page whose count is not positive, half way there; see `references_refused_at_the_limit`.
 
     user    has a page of a file in two pipes and others tee() it often; reads the first pipe, then the second
 """

@@ -1,8 +1,8 @@
 """CVE-2018-18397: UFFDIO_COPY fills a hole of a tmpfs file that was opened for reading only.
 
 As `uffd_fills_sealed_hole`, with nothing sealed: what is asked of the kernel is that who may only read a file cannot
-change it.  A shared mapping of such a file has neither VM_SHARED nor VM_MAYWRITE, and up to v4.19 nobody looked at that.
-Since v4.20 it cannot be registered.
+change it.  A shared mapping of such a file has neither VM_SHARED nor VM_MAYWRITE, and up to v4.19 nobody looked at
+that.  Since v4.20 it cannot be registered.
 
     filler    maps the file, registers the mapping, UFFDIO_COPY to the hole
     reader    reads the file twice

@@ -36,6 +36,7 @@ async def do_execve(k: Kernel, sb: SuperBlock, name: str) -> int:
     if error:
         await fput(k, file)
         return error
+    await k.process.reqs_active.wait_until(nothing_in_flight)
     await mmput(k)
     await io_ring_exit(k)  # its descriptor is closed on exec, always
     exe = ExeFile(file, denies=k.release.has(EXE_FILE_DENIES_WRITE))
@@ -70,8 +71,7 @@ def nothing_in_flight(active: int) -> bool:
 
 
 async def mmput(k: Kernel) -> None:
-    """The process's memory goes: exit_aio() waits for all its I/O *before* exit_mmap() lets the mappings go."""
-    await k.process.reqs_active.wait_until(nothing_in_flight)
+    """The process's memory goes, and with it the program; the caller has waited for its I/O, as exit_aio() does."""
     exe = await k.mm.exe_file.load()
     if exe is not None and not k.release.has(EXEC_IGNORES_WRITERS):
         # While i_writecount still denies: whoever opens the file once it does not must be able to map it.

@@ -1,6 +1,6 @@
 """fork() and exit().
 
-Follows kernel/fork.c (dup_mmap), mm/memory.c (copy_pte_range) and kernel/exit.c (do_exit), v3.17,
+Follows kernel/fork.c (dup_mmap), mm/memory.c (copy_pte_range), fs/aio.c (exit_aio) and kernel/exit.c (do_exit), v3.17,
 and for private pages that are pinned v5.9 (copy_present_page) and v5.11 (write_protect_seq).
 
 A private page that a device is to fill must stay the parent's: were it shared like the others, the parent's next store
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import attrs
 
-from mmsim.kernel.exec import dup_mm_exe_file, mmput
+from mmsim.kernel.exec import dup_mm_exe_file, mmput, nothing_in_flight
 from mmsim.kernel.file_table import fput, get_file
 from mmsim.kernel.io_uring import io_ring_exit
 from mmsim.kernel.memory import new_anon_page
@@ -102,7 +102,8 @@ async def do_fork(k: Kernel, child: Process) -> int:
 
 
 async def do_exit(k: Kernel) -> None:
-    """exit_mm(), exit_files(), and last the ring's worker."""
+    """exit_aio() waits for every asynchronous I/O of the process *before* exit_mmap() lets the mappings go."""
+    await k.process.reqs_active.wait_until(nothing_in_flight)
     await mmput(k)
     for number in await k.process.open_fds.exchange(()):
         file = await k.process.fd(number).exchange(None)

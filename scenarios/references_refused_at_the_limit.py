@@ -4,7 +4,7 @@ As `pin_overflows_the_references` and `references_overflow`, since v5.1: others 
 negative, and from there on try_get_page() refuses.  A pin that counts for 1024 is refused no sooner than
 any other, for it is the count before that is looked at.
 
-    user    has others tee() often, tries to tee() and to read into the page; reads the pipe, tries to read into it again
+    user    has others tee() often; tries to tee() and to read into the page; reads the pipe, tries to read again
 """
 
 from __future__ import annotations

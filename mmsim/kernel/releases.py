@@ -78,7 +78,12 @@ REFUSED_BEFORE_UNMAPPING = change("mmap() looks at the seals before MAP_FIXED un
 SAME_SIZE_TRUNCATES = change(
     "ftruncate() of a tmpfs file to the size it has zeroes the rest of its last page", "v4.2.."
 )
-MREMAP_FLUSHES_LATE = change("mremap() flushes what it moved after it dropped the page-table lock", "v3.14..v4.20")
+MREMAP_FLUSHES_LATE = change(
+    "mremap() flushes what it moved after it dropped the page-table lock (CVE-2018-18281)",
+    "v3.14..v4.9.135",
+    "v4.10..v4.14.78",
+    "v4.15..v4.18.16",
+)
 MREMAP_LOOKS_FIRST = change("mremap() that shrinks is EFAULT where nothing is mapped, and unmaps nothing", "v5.16..")
 MREMAP_CHECKS_BEFORE_UNMAPPING = change(
     "mremap() with MREMAP_FIXED that fails leaves what is mapped at its target, and it moves several VMAs at a time",
@@ -141,11 +146,14 @@ REUSES_BY_MAPCOUNT = change(
 )
 UNIX_SENDPAGE = change("sendfile() to an AF_UNIX socket sends the page itself, not a copy", "v4.2..")
 AEAD_IN_PLACE = change(
-    "AF_ALG's AEAD has pages it was sent to read in the list of those it writes (CVE-2026-31431; repaired in stable "
-    "series other than these two as well, in releases that are not known here)",
-    "v4.14..v6.1.170",
-    "v6.2..v6.12.85",
-    "v6.13..v7.0",
+    "AF_ALG's AEAD has pages it was sent to read in the list of those it writes (CVE-2026-31431)",
+    "v4.14..v5.10.254",
+    "v5.11..v5.15.204",
+    "v5.16..v6.1.170",
+    "v6.2..v6.6.137",
+    "v6.7..v6.12.85",
+    "v6.13..v6.18.22",
+    "v6.19..v6.19.12",
 )
 WAITS_WITHOUT_REFERENCE = change("a fault on a migration entry waits for the page without holding it", "v5.17..")
 HAS_IO_URING = change("io_uring has registered buffers", "v5.1..")
@@ -154,7 +162,10 @@ FUSE_DIRECT_PINS = change("FUSE direct I/O takes its pages with FOLL_PIN, not wi
 OPENING_IMMUTABLE_IS_EPERM = change("opening an immutable file for writing is EPERM, not EACCES", "v4.9..")
 EXT4_ENFORCES_IMMUTABLE = change("ext4 stops those who have a file open when it becomes immutable", "v5.3..")
 REFUSES_MANY_REFERENCES = change(
-    "tee() and get_user_pages() refuse a page whose reference count is not positive (CVE-2019-11487)", "v5.1.."
+    "tee() and get_user_pages() refuse a page whose reference count is not positive (CVE-2019-11487; v4.14 has it too, "
+    "and v4.9 and v4.19 from releases on that are not known here)",
+    "v5.1..",
+    "v4.14.116..v4.15",
 )
 TEXT_DENIES_WRITE = change(
     "the mapping of a program's text (VM_DENYWRITE) keeps the file from being written", "v3.14..v5.15"

@@ -1,15 +1,16 @@
 """execve(): the program's file may not be written while it runs.
 
 Follows fs/exec.c (do_open_execat, exec_mmap), fs/binfmt_elf.c (elf_map) and mm/mmap.c (VM_DENYWRITE), v3.17, and
-kernel/fork.c (set_mm_exe_file, dup_mm_exe_file), v5.15, where mm->exe_file denies in place of the mapping.  From v6.11
-to v6.13 nobody denied anything ("fs: don't block i_writecount during exec", reverted).
+kernel/fork.c (set_mm_exe_file, dup_mm_exe_file), v5.15, where mm->exe_file denies in place of the mapping.  In v6.11
+and v6.12 nobody denied anything ("fs: don't block i_writecount during exec", reverted in 6.11.11 and 6.12.2).
 
 What execve() promises is what a seal promises, as long as the program runs, and the count that it asks is of open
 files: a page that a device is going to write to is in no count.  So a design is asked here as before a seal.
 
-Not modelled: the program itself (the thread that called goes on, and its text is the first page of the file), its
-interpreter and #! lines; other threads, which Linux kills; programs in memfds; O_CLOEXEC but for the ring's own
-descriptor; PR_SET_MM_EXE_FILE; fanotify's pre-content events, whose files may be written in v6.14 and later.
+Not modelled: the program itself (the thread that called goes on, and its text is the first page of the file), whether
+it may be executed, its interpreter and #! lines; other threads, which Linux kills; programs in memfds; O_CLOEXEC but
+for the ring's own descriptor; PR_SET_MM_EXE_FILE; fanotify's pre-content events, whose files may be written in v6.14
+and later.
 """
 
 from __future__ import annotations

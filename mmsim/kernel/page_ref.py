@@ -11,7 +11,8 @@ Whoever fails to get a reference to a page that is still where he found it looks
 waits for `frozen` to be cleared, which no field of Linux has: a loop whose every round finds the same would keep a
 schedule that favours it from ever going on.  It is set before the count is 0 and cleared after the count is back.
 
-Not modelled: the lock under which Linux freezes (i_pages, interrupts off), for nobody who could be kept out takes it.
+Not modelled: the same look in memfd_pin_folios(), by which udmabuf takes its pages since v6.11; the lock under which
+Linux freezes (i_pages, interrupts off), for nobody who could be kept out takes it.
 """
 
 from __future__ import annotations

@@ -7,10 +7,12 @@ import pytest
 from mmsim.check import Test, check
 from mmsim.kernel.releases import EXE_FILE_DENIES_WRITE, EXEC_IGNORES_WRITERS, V3_17, Release
 from mmsim.scenario import Scenario
+from mmsim.strategies.delayed_unmap import delayed_unmap
 from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import (
     ENOENT,
     ETXTBSY,
+    F_SEAL_WRITE,
     MAP_SHARED,
     MS_RDONLY,
     O_CREAT,
@@ -28,7 +30,7 @@ from mmsim.syscalls import (
     fill,
 )
 from mmsim.verdict import Violated
-from tests.kernel.alone import alone, outcomes
+from tests.kernel.alone import alone, filled, outcomes
 
 TMP, DISK = Mount("tmp", "tmpfs"), Mount("disk", "ext4")
 SLOW = Device("slow")
@@ -119,7 +121,8 @@ def test_execve_waits_for_the_direct_reads_of_what_ran_before():
 
 
 @DENYING
-def test_a_program_is_denied_as_long_as_somebody_runs_it(release):
+@pytest.mark.parametrize("design", [wait_for_pins, delayed_unmap], ids=lambda design: design.name)
+def test_a_program_is_denied_as_long_as_somebody_runs_it(release, design):
     async def child(sys, _):
         await sys.exit()
 
@@ -128,12 +131,37 @@ def test_a_program_is_denied_as_long_as_somebody_runs_it(release):
         await sys.close(await sys.open(TMP, "other", O_RDWR | O_CREAT))
         await sys.execve(TMP, "prog")
         await sys.fork(child)
-        twice = await opened_for_writing(sys)
-        await sys.execve(TMP, "other")  # while the child may still be running the first
-        return twice
+        both = await opened_for_writing(sys)
+        await sys.execve(TMP, "other")
+        return both, await opened_for_writing(sys)  # the child, which has not run yet, has the text still
 
-    told = outcomes(program, children=(child,), mounts=(TMP,), release=release)
-    assert told == {"program": [-ETXTBSY] * 4, "child": None}
+    told = outcomes(program, children=(child,), mounts=(TMP,), release=release, strategy=design)
+    assert told == {"program": ([-ETXTBSY] * 4, [-ETXTBSY] * 4), "child": None}
+
+
+def test_registered_buffers_do_not_outlive_execve():
+    async def program(sys, _):
+        await sys.close(await made(sys))
+        memfd = await filled(sys)
+        window = await sys.mmap(memfd, PROT_READ | PROT_WRITE, MAP_SHARED)
+        await sys.register_buffer(window, PAGE_SIZE)
+        await sys.execve(TMP, "prog")
+        return await sys.add_seals(memfd, F_SEAL_WRITE)
+
+    assert alone(program, mounts=(TMP,), release="v6.18") == 0
+
+
+def test_a_file_that_ran_can_be_mapped_writable_again():
+    async def program(sys, _):
+        await sys.close(await made(sys))
+        await sys.close(await sys.open(TMP, "other", O_RDWR | O_CREAT))
+        await sys.execve(TMP, "prog")
+        await sys.execve(TMP, "other")
+        fd = await sys.open(TMP, "prog", O_RDWR)
+        window = await sys.mmap(fd, PROT_READ | PROT_WRITE, MAP_SHARED)
+        return await sys.store(window, b"next"), await sys.pread(fd, 4)
+
+    assert alone(program, mounts=(TMP,), strategy=delayed_unmap) == (None, b"next")
 
 
 def test_the_next_program_lets_the_last_one_go():

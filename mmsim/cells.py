@@ -83,7 +83,10 @@ class Handle(Named):
         return known
 
     def holds(self, view: Any) -> Iterable[Any]:  # noqa: ARG002 - for those that do hold something
-        """What this one has references to in the state `view` (`view[cell]`), an object or its pin once for each."""
+        """What this one has references to in the state `view` (`view[cell]`), an object or its pin once for each.
+
+        Too many to be told one by one are told as `mmsim.kernel.types.References`.
+        """
         return ()
 
 
@@ -162,7 +165,8 @@ class Cell(Named, Generic[T]):
         """Spin until `condition(value)`, and in the same instant set `change(value, *operands)`; the old value."""
         return Step("spin_update", self, Access.WRITE, _wait_update, (condition, change, *operands))
 
-    # Counters.  A T that is an int; the checker of types cannot say so, the effects below do.
+    # Counters.  A T that is an int; the checker of types cannot say so, the effects below do.  Like an atomic_t they
+    # have 32 bits and wrap in silence.
 
     def add(self, amount: int) -> Step[None]:
         """atomic_add(): nobody looks at the result, so two adds commute."""
@@ -185,7 +189,8 @@ class Cell(Named, Generic[T]):
     def get_reference(self) -> Step[None]:
         """page_ref_inc() as get_page() does it: a bug if the count is 0, for then the object is already free.
 
-        It looks at the count, so it does not commute with an `inc` that could have raised it from 0.
+        It looks at the count, so it does not commute with an `inc` that could have raised it from 0.  A count that has
+        grown past INT_MAX is taken as it is, as get_page() takes it.
         """
         step = self._get_reference
         if step is None:
@@ -267,30 +272,48 @@ def _wait_update(
     return ((change(old, *operands), old),) if condition(old) else ()
 
 
+INT_MAX = 2**31 - 1
+ARBITRARY = 127
+
+
+def wrapped(count: int) -> int:
+    """The value of an atomic_t that was to become `count`."""
+    return count if -INT_MAX <= count <= INT_MAX else (count + INT_MAX + 1) % 2**32 - INT_MAX - 1
+
+
+def is_used_up(count: int) -> bool:
+    """page_ref_zero_or_close_to_overflow(): whether nobody can have a reference, for too many were given back.
+
+    A count that is negative by more is taken for one that has grown past INT_MAX.
+    """
+    return -ARBITRARY <= count <= 0
+
+
 def _add(old: int, amount: int) -> Alternatives:
-    return ((old + amount, None),)
+    return ((wrapped(old + amount), None),)
 
 
 def _get_reference(old: int) -> Alternatives:
-    if old <= 0:
+    if is_used_up(old):
         msg = "a reference is taken on an object that has none: it is already free"
         raise KernelBug(msg)
-    return ((old + 1, None),)
+    return ((wrapped(old + 1), None),)
 
 
 def _dec_and_test(old: int) -> Alternatives:
-    if old <= 0:
+    if is_used_up(old):
         msg = "reference count below zero"
         raise KernelBug(msg)
-    return ((old - 1, old == 1),)
+    return ((wrapped(old - 1), old == 1),)
 
 
 def _add_return(old: int, amount: int) -> Alternatives:
-    return ((old + amount, old + amount),)
+    new = wrapped(old + amount)
+    return ((new, new),)
 
 
 def _inc_not_zero(old: int) -> Alternatives:
-    return ((old + 1, True),) if old else ((old, False),)
+    return ((wrapped(old + 1), True),) if old else ((old, False),)
 
 
 def _inc_unless_negative(old: int) -> Alternatives:

@@ -74,6 +74,7 @@ QUESTIONS: Final = {
     "references": "Who else holds pages, and is a seal refused, or let through, for his sake?",
     "remount": "Does a file system that was remounted read-only stay as it was?",
     "immutable": "Does S_IMMUTABLE make a file immutable?",
+    "text": "Does a program that runs keep its text?",
     "kept": "What must not be lost on the way: data of completed I/O, counts, pages?",
     "waiting": "Who waits, and can somebody else make him?",
     "history": "Bugs of the past: does the checker find them, and does it see that they are fixed?",

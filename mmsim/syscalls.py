@@ -89,6 +89,7 @@ ENODEV: Final = errno.ENODEV
 EBADMSG: Final = errno.EBADMSG
 ECONNREFUSED: Final = errno.ECONNREFUSED
 ENOTTY: Final = errno.ENOTTY
+ETXTBSY: Final = errno.ETXTBSY
 
 SIGBUS: Final = signal.SIGBUS
 SIGSEGV: Final = signal.SIGSEGV
@@ -249,6 +250,14 @@ class Syscalls(Protocol):
         """fork(2): the child runs `child(sys, shared)`, which the scenario lists in `children`.  The child's pid."""
         ...
 
+    async def execve(self, mount: Mount, name: str) -> int:
+        """execve(2) of a file by a process of one thread: where its first page is mapped, readable, as text.
+
+        The thread that called goes on as the program.  All that was mapped is gone, and descriptors stay open.
+        -ENOENT, or -ETXTBSY while the file is open for writing.
+        """
+        ...
+
     async def exit(self) -> None:
         """exit_group(2) of a process of one thread: waits for its asynchronous I/O, unmaps, closes.  Last call made."""
         ...
@@ -306,6 +315,14 @@ class Syscalls(Protocol):
 
     async def tee(self, fd_in: int, fd_out: int, length: int) -> int:
         """tee(2) from one pipe to another.  -EINVAL unless both are."""
+        ...
+
+    async def tee_many(self, fd_in: int, count: int) -> int:
+        """`count` times tee(2) of the first page in a pipe, each time into a pipe of its own that nobody reads.
+
+        It stands for as many calls by many processes, of which nothing is left but the references.  How many succeeded,
+        or what the first one answered; waits for data.
+        """
         ...
 
     async def vmsplice(self, fd: int, address: int, length: int, flags: int = 0) -> int:
@@ -391,7 +408,8 @@ class Syscalls(Protocol):
     async def open(self, mount: Mount, name: str, flags: int) -> int:
         """open(2) of a file on a mount: O_RDONLY, O_WRONLY or O_RDWR, with O_CREAT or O_TRUNC or both.
 
-        -ENOENT; -EROFS where the mount is read-only; -EPERM to write an immutable file (-EACCES before v4.9).
+        -ENOENT; -EROFS where the mount is read-only; -EPERM to write an immutable file (-EACCES before v4.9);
+        -ETXTBSY to write what is being executed.
         """
         ...
 

@@ -59,7 +59,15 @@ scenario = Scenario(
     always=(the_file_keeps_its_content,),
     sometimes=(the_tag_is_wrong,),
     release="v6.12",
-    history={"v4.9": HOLDS, "v4.14": VIOLATED, "v6.12.87": HOLDS, "v6.13": VIOLATED, "v7.0": HOLDS},
+    history={
+        "v4.9": HOLDS,
+        "v4.14": VIOLATED,
+        "v6.12.87": HOLDS,
+        "v6.13": VIOLATED,
+        "v6.18.44": HOLDS,
+        "v6.19": VIOLATED,
+        "v7.0": HOLDS,
+    },
     model_only=True,
     expect={OTHERS: VIOLATED},  # nobody pinned it to write
 )

@@ -1,7 +1,7 @@
 """A mapping moves while its page is truncated, and a third CPU still knows the page under the old address.
 
 mremap() flushed the old address after it had dropped the page-table lock, and truncation flushes the new one only: the
-page was freed with a translation left (CVE-2018-18281).  Fixed in v4.20 by flushing under the lock.
+page was freed with a translation left (CVE-2018-18281).  Fixed in v4.19 by flushing under the lock.
 
     mover        moves the mapping by growing it
     truncater    cuts the file to nothing
@@ -71,6 +71,6 @@ scenario = Scenario(
     threads=(mover, truncater, writer),
     always=(moved,),
     sometimes=(moved, stored_before_it_moved),
-    history={"v3.17": VIOLATED, "v4.19": VIOLATED, "v4.20": HOLDS},
+    history={"v3.17": VIOLATED, "v4.18": VIOLATED, "v4.19": HOLDS},
     model_only=True,
 )

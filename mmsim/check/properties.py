@@ -1,14 +1,15 @@
 """The properties that are always on: judged at every step that could break them, and when everything is at rest.
 
-F_SEAL_WRITE, a remount read-only and S_IMMUTABLE are one promise here (`promises`): the content stays.
+F_SEAL_WRITE, a remount read-only, S_IMMUTABLE and an execve() that denies writers are one promise here (`promises`):
+the content stays.
 
 What a seal promises is stated exactly.  F_SEAL_WRITE forbids changing content by writing, not by truncation: no step
 may change a byte that lies below the file's size before and after it, as anybody sees it who reads the file or maps
 it.  F_SEAL_SHRINK and F_SEAL_GROW forbid the size itself to fall or rise; so with F_SEAL_WRITE and F_SEAL_SHRINK no
 byte below the size ever changes.
 
-A read-only mount and an immutable file promise more: there the size stays as well, and what the disk of a read-only
-mount has of the file.
+A read-only mount, an immutable file and a program that runs promise more: there the size stays as well, and what the
+disk of a read-only mount has of the file.
 
 A step is judged if it changes a watched cell: a word of a page, a slot of a page cache, a size, a page on a disk, the
 result of an I/O.
@@ -23,16 +24,18 @@ from typing import Any
 
 import attrs
 
-from mmsim.cells import Cell, Handle, World
+from mmsim.cells import Cell, Handle, World, wrapped
 from mmsim.engine.tables import Fault, Places, Tables, View
 from mmsim.kernel.strategy import Strategy, linux
 from mmsim.kernel.types import (
     PG_DIRTY,
     PG_UPTODATE,
     PG_WRITEBACK,
+    VM_DENYWRITE,
     VM_MAYWRITE,
     AddressSpace,
     BlockDevice,
+    ExeFile,
     File,
     Inode,
     Io,
@@ -40,6 +43,7 @@ from mmsim.kernel.types import (
     Page,
     Pin,
     Process,
+    References,
     SuperBlock,
     Vma,
 )
@@ -52,6 +56,7 @@ _WATCHED = {"word": Page, "i_pages": AddressSpace, "i_size": Inode, "disk": Inod
 SEALED = "sealed content never changes"
 REMOUNTED = "content of a read-only mount never changes"
 IMMUTABLE = "immutable content never changes"
+EXECUTED = "the text of a running program never changes"
 SIZE = "a sealed size never changes"
 LOST = "no completed I/O is lost to a buffer that is still mapped"
 LEAK = "no page is leaked"
@@ -62,6 +67,7 @@ STABLE = "a page does not change while the disk reads it"
 CLEAN = "a clean page is what the disk has"
 FILES = "no open file is leaked"
 WRITERS = "the writers of a mount are back at their resting value"
+WRITECOUNT = "i_writecount is back at its resting value"
 
 
 @attrs.frozen
@@ -81,7 +87,16 @@ def promises(view: View, inode: Inode) -> list[Promise]:
         found.append(Promise(REMOUNTED, f"{inode.sb} was remounted read-only"))
     if view[inode.i_flags] & FS_IMMUTABLE_FL:
         found.append(Promise(IMMUTABLE, "S_IMMUTABLE was set"))
+    if view[inode.i_writecount] < 0 and programs(view, inode):
+        # Not while execve() still asks: the promise is made when it can no longer fail.
+        found.append(Promise(EXECUTED, "execve() denied writers"))
     return found
+
+
+def programs(view: View, inode: Inode) -> list[ExeFile]:
+    """The running programs whose text this file is."""
+    running = (view[mm.exe_file] for mm in inode.world.of(Mm))
+    return [exe for exe in running if exe is not None and exe.file.inode is inode]
 
 
 class AlwaysOn:
@@ -275,17 +290,19 @@ class AlwaysOn:
         for each in self._held(view):
             if isinstance(each, Pin):
                 held[each.page] += self.strategy.references(each)
+            elif isinstance(each, References):
+                held[each.page] += each.count
             else:
                 held[each] += 1
         for page in self.world.of(Page):
-            due = cached.get(page, 0) + mapped.get(page, 0) + held[page]
+            due = wrapped(cached.get(page, 0) + mapped.get(page, 0) + held[page])
             if view[page.refcount] != due:
                 return (LEAK, f"{page} has {view[page.refcount]} references at rest, and {due} can be accounted for")
             if view[page.mapcount] != mapped.get(page, 0):
                 return (LEAK, f"{page} has a map count of {view[page.mapcount]}, and {mapped.get(page, 0)} PTEs map it")
         return None
 
-    def _held(self, view: View) -> Iterator[Page | Pin]:
+    def _held(self, view: View) -> Iterator[Page | Pin | References]:
         """All that somebody holds who is neither a page cache nor a page table nor a device."""
         for handle in self.world.of(Handle):
             yield from handle.holds(view)
@@ -302,7 +319,7 @@ class AlwaysOn:
         for inode in self.world.of(Inode):
             count = view[inode.mapping.i_mmap_writable]
             shared = sum(vma.shared for _, vma in view[inode.mapping.i_mmap])
-            denied = bool(promises(view, inode))
+            denied = bool(promises(view, inode) or programs(view, inode))
             too_low = count < (0 if self._narrow(view, inode) else shared)
             if (count > shared and not pinned) or (too_low and not denied):
                 return (COUNT, f"i_mmap_writable of {inode.name} is {count} at rest, with {shared} shared mappings")
@@ -334,7 +351,7 @@ class AlwaysOn:
         return None
 
     def _mounts(self, view: View) -> Fault | None:
-        """Open files, writers of mounts and clean pages."""
+        """Open files, writers of mounts and of files, and clean pages."""
         held: dict[File, int] = {}
         for process in self.world.of(Process):
             for number in view[process.open_fds]:
@@ -343,6 +360,9 @@ class AlwaysOn:
                     held[file] = held.get(file, 0) + 1
             for vma in view[process.mm.mmap]:
                 held[vma.file] = held.get(vma.file, 0) + 1
+            exe = view[process.mm.exe_file]
+            if exe is not None:
+                held[exe.file] = held.get(exe.file, 0) + 1
         files = [file for file in self.world.of(File) if not file.inode.sb.internal]
         for file in files:
             if view[file.f_count] != held.get(file, 0):
@@ -351,6 +371,12 @@ class AlwaysOn:
             due = sum(file.writable and file.inode.sb is sb and file in held for file in files)
             if view[sb.mnt_writers] != due:
                 return (WRITERS, f"{sb} has {view[sb.mnt_writers]} writers at rest, and {due} files are open so")
+        for inode in self.world.of(Inode):
+            due = sum(file.writable and file.inode is inode and file in held for file in files)
+            due -= sum(bool(vma.flags & VM_DENYWRITE) for _, vma in view[inode.mapping.i_mmap])
+            due -= sum(exe.denies for exe in programs(view, inode))
+            if view[inode.i_writecount] != due:
+                return (WRITECOUNT, f"i_writecount of {inode.name} is {view[inode.i_writecount]} at rest, not {due}")
         return self._clean(view)
 
     def _clean(self, view: View) -> Fault | None:

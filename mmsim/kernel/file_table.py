@@ -5,13 +5,13 @@ and so does a mapping: a file whose descriptor is closed stays open, for writing
 
 Not modelled: the references of memfds and dma-bufs (`File.counted`), because nothing looks at them and nobody asks who
 has the kernel's own mounts open for writing; the deferral of __fput() to the return from the system call, which is when
-a call here ends too; eviction of the inode; i_writecount, because nothing here runs a program.
+a call here ends too; eviction of the inode.
 """
 
 from __future__ import annotations
 
-from mmsim.kernel.namespace import mnt_drop_write
 from mmsim.kernel.types import File, Kernel
+from mmsim.kernel.write_access import file_drop_write
 
 ONE_REFERENCE = 1
 
@@ -30,13 +30,13 @@ async def get_file(file: File) -> None:
 
 
 async def fput(k: Kernel, file: File) -> None:
-    """One reference less; the last one releases what is behind the file, and ends the writing on its mount."""
+    """One reference less; the last one releases what is behind the file, and ends the right to write it."""
     if not file.counted or not await file.f_count.dec_and_test():
         return
     if file.f_op:
         await file.f_op.release(k, file)
-    if file.writable and not file.inode.sb.internal:
-        await mnt_drop_write(file.inode.sb)
+    if file.writable:
+        await file_drop_write(file.inode)
 
 
 async def fget(k: Kernel, fd: int) -> File | None:

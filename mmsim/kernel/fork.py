@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import attrs
 
+from mmsim.kernel.exec import dup_mm_exe_file, mmput, nothing_in_flight
 from mmsim.kernel.file_table import fput, get_file
 from mmsim.kernel.io_uring import io_ring_exit
 from mmsim.kernel.memory import new_anon_page
-from mmsim.kernel.mmap import exit_mmap, vma_link_file
+from mmsim.kernel.mmap import vma_link_file
 from mmsim.kernel.page_alloc import get_page
 from mmsim.kernel.releases import ANON_EXCLUSIVE, FORK_COPIES_PINNED, FORK_HOLDS_OFF_GUP_FAST
 from mmsim.kernel.tlb import flush_tlb
@@ -35,6 +36,7 @@ async def dup_mmap(k: Kernel, child: Process) -> None:
     """Copy the address space.  Each copied VMA counts at once: the parent's own count keeps sealing away meanwhile."""
     parent, mm = k.mm, child.mm
     async with parent.mmap_lock:
+        await dup_mm_exe_file(k, mm)
         vmas = await parent.mmap.load()
         await mm.mmap.store(tuple(map(dup_userfaultfd, vmas)))
         for vma in vmas:
@@ -99,15 +101,10 @@ async def do_fork(k: Kernel, child: Process) -> int:
     return 2
 
 
-def nothing_in_flight(active: int) -> bool:
-    """Whether all asynchronous I/O has completed."""
-    return not active
-
-
 async def do_exit(k: Kernel) -> None:
     """exit_aio() waits for every asynchronous I/O of the process *before* exit_mmap() lets the mappings go."""
     await k.process.reqs_active.wait_until(nothing_in_flight)
-    await exit_mmap(k)
+    await mmput(k)
     for number in await k.process.open_fds.exchange(()):
         file = await k.process.fd(number).exchange(None)
         if file is not None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from mmsim.kernel.huge_memory import touch_pmd
 from mmsim.kernel.memory import (
+    VM_FAULT_OOM,
     VM_FAULT_RETRY,
     VM_FAULT_SIGBUS,
     VM_FAULT_WRITE,
@@ -27,6 +28,7 @@ from mmsim.kernel.memory import (
     handle_mm_fault,
     present,
 )
+from mmsim.kernel.page_ref import page_ref_overflows
 from mmsim.kernel.releases import (
     ANON_EXCLUSIVE,
     DIRECT_IO_PINS,
@@ -40,7 +42,7 @@ from mmsim.kernel.releases import (
     UDMABUF_PINS,
 )
 from mmsim.kernel.types import VM_PFNMAP, VM_READ, VM_WRITE, Caller, Kernel, Mm, Pin, Pte, Vma
-from mmsim.syscalls import EFAULT, PAGE_SIZE
+from mmsim.syscalls import EFAULT, ENOMEM, PAGE_SIZE
 
 FOLL_WRITE, FOLL_FORCE, FOLL_COW = 0x1, 0x10, 0x4000
 
@@ -62,7 +64,7 @@ async def gup_fast_pte(k: Kernel, mm: Mm, address: int, caller: Caller, *, write
     if pte is None or pte.special or not pte.allows(write=write):
         return None
     pin = Pin(pte.page, write, caller, fast=True, private=pte.anon, counted=foll_pin(k, caller) and pte.anon)
-    if not await try_grab_page(k, pin):
+    if await page_ref_overflows(k, pte.page) or not await try_grab_page(k, pin):
         return None
     # The reference is raised before this second look, so either munmap() sees the reference or we see its work.
     now = await slot.load()
@@ -99,18 +101,21 @@ async def unpin_page(k: Kernel, pin: Pin) -> None:
 async def get_user_pages(
     k: Kernel, mm: Mm, address: int, count: int, caller: Caller, *, write: bool
 ) -> tuple[Pin, ...] | int:
-    """Pin `count` pages through the VMAs, faulting them in as needed.  -EFAULT, with nothing left pinned."""
-    pins = await get_user_pages_unlocked(k, mm, address, count, caller, write=write)
+    """Pin `count` pages through the VMAs, faulting them in as needed.  -EFAULT or -ENOMEM, with nothing left pinned."""
+    pins, fault = await get_user_pages_unlocked(k, mm, address, count, caller, write=write)
     if len(pins) < count:
         await unpin_pages(k, pins)
-        return -EFAULT
+        return -ENOMEM if fault & VM_FAULT_OOM else -EFAULT
     return pins
 
 
 async def get_user_pages_unlocked(
     k: Kernel, mm: Mm, address: int, count: int, caller: Caller, *, write: bool
-) -> tuple[Pin, ...]:
-    """Pin up to `count` pages, as far as they can be had.  Waits for a userfaultfd without mmap_lock, then goes on."""
+) -> tuple[tuple[Pin, ...], int]:
+    """Pin up to `count` pages: those before the first that cannot be had, and the VM_FAULT_ bits that it met.
+
+    Waits for a userfaultfd without mmap_lock, then goes on.
+    """
     pins: tuple[Pin, ...] = ()
     while True:
         at = address + len(pins) * PAGE_SIZE
@@ -118,7 +123,7 @@ async def get_user_pages_unlocked(
             more, fault = await get_user_pages_remote(k, mm, at, count - len(pins), caller, write=write)
         pins += more
         if not fault & VM_FAULT_RETRY:
-            return pins
+            return pins, fault
         await mm.pte(address + len(pins) * PAGE_SIZE).wait_until(present)
 
 
@@ -169,6 +174,8 @@ async def get_user_page(k: Kernel, mm: Mm, vma: Vma, address: int, caller: Calle
             if pte is not None and await can_follow_pte(k, vma, pte, flags):
                 pin = Pin(pte.page, write, caller, private=pte.anon, counted=foll_pin(k, caller) and pte.anon)
                 unshare = await gup_must_unshare(k, pin, pte)
+                if not unshare and await page_ref_overflows(k, pte.page):
+                    return VM_FAULT_OOM  # what no fault says here: follow_page_mask() returns -ENOMEM by itself
                 # Under page_table_lock nobody can take the page away meanwhile.
                 if not unshare and await try_grab_page(k, pin):
                     if pte.huge:
@@ -214,7 +221,10 @@ async def gup_must_unshare(k: Kernel, pin: Pin, pte: Pte) -> bool:
 async def get_user_pages_fast(
     k: Kernel, address: int, count: int, caller: Caller, *, write: bool
 ) -> tuple[Pin, ...] | int:
-    """Pin as many pages as the lock-less walk gets, the rest through the VMAs.  -EFAULT, with nothing left pinned."""
+    """Pin as many pages as the lock-less walk gets, the rest through the VMAs.
+
+    -EFAULT, or -ENOMEM for a page with too many references, with nothing left pinned.
+    """
     pins = await lockless_pages_from_mm(k, address, count, caller, write=write)
     missing = count - len(pins)
     if missing:

@@ -42,7 +42,7 @@ from mmsim.kernel.types import (
 from mmsim.kernel.udmabuf import udmabuf_vm_fault
 from mmsim.syscalls import PAGE_SIZE, SIGBUS, SIGSEGV
 
-VM_FAULT_SIGBUS, VM_FAULT_WRITE, VM_FAULT_RETRY = 0x2, 0x8, 0x400
+VM_FAULT_OOM, VM_FAULT_SIGBUS, VM_FAULT_WRITE, VM_FAULT_RETRY = 0x1, 0x2, 0x8, 0x400
 
 
 def find_vma(vmas: tuple[Vma, ...], address: int) -> Vma | None:

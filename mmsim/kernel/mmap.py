@@ -39,6 +39,7 @@ from mmsim.kernel.releases import (
 from mmsim.kernel.strategy import counted
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.types import (
+    VM_DENYWRITE,
     VM_MAYWRITE,
     VM_PFNMAP,
     VM_READ,
@@ -51,6 +52,7 @@ from mmsim.kernel.types import (
     Vma,
 )
 from mmsim.steps import KernelBug
+from mmsim.kernel.write_access import allow_write_access
 from mmsim.syscalls import (
     EACCES,
     EINVAL,
@@ -91,6 +93,8 @@ async def vma_link_file(k: Kernel, mm: Mm, vma: Vma) -> None:
     mapping = vma.file.inode.mapping
     async with mapping.i_mmap_mutex:
         await mapping.i_mmap.update(linked, mm, vma)
+        if vma.flags & VM_DENYWRITE:
+            await mapping.host.i_writecount.dec()  # execve() denies writers while it maps, so this cannot fail
         if counted(k, vma.flags):
             await mapping.i_mmap_writable.inc()
 
@@ -103,6 +107,8 @@ async def unlink_file_vma(k: Kernel, mm: Mm, vma: Vma) -> None:
     mapping = vma.file.inode.mapping
     async with mapping.i_mmap_mutex:
         await mapping.i_mmap.update(unlinked, mm, vma)
+        if vma.flags & VM_DENYWRITE:
+            await allow_write_access(mapping.host)
     if counted(k, vma.flags):
         await k.strategy.unmap_writable(k, mapping)
 

@@ -19,6 +19,7 @@ from mmsim.kernel.readonly import become_read_only, become_writable
 from mmsim.kernel.releases import EXT4_ENFORCES_IMMUTABLE, OPENING_IMMUTABLE_IS_EPERM, TMPFS_HAS_FLAGS
 from mmsim.kernel.strategy import Guarantee
 from mmsim.kernel.types import File, Inode, Kernel, SuperBlock
+from mmsim.kernel.write_access import file_drop_write, file_want_write
 from mmsim.syscalls import (
     EACCES,
     ENOENT,
@@ -63,17 +64,20 @@ async def inode_permission(k: Kernel, inode: Inode) -> int:
 
 
 async def open_inode(k: Kernel, inode: Inode, flags: int) -> File | int:
-    """do_dentry_open(): asks for the right to write, keeps it as long as the file is open, truncates if asked to."""
+    """do_dentry_open(): asks for the right to write, keeps it as long as the file is open, truncates if asked to.
+
+    Whoever only truncates has it as long as that takes (handle_truncate()).
+    """
     number = await k.world.cell(f"{k.cpu}.files_opened", 0).add_return(1) - 1
     name = f"{k.cpu}.opened[{number}].{flags:#o}.{inode.name}"
     file = k.world.handle(partial(File, inode=inode, flags=flags & ~(O_CREAT | O_TRUNC)), name)
     if file.writable or flags & O_TRUNC:
-        error = await inode_permission(k, inode) or await mnt_want_write(inode.sb)
+        error = await inode_permission(k, inode) or await file_want_write(inode)
         if error:
             return error
     error = await do_truncate(k, file, 0) if flags & O_TRUNC else 0
     if error or (flags & O_TRUNC and not file.writable):
-        await mnt_drop_write(inode.sb)
+        await file_drop_write(inode)
     if error:
         return error
     return await alloc_file(file)

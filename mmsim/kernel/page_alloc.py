@@ -5,8 +5,7 @@ allocation conflicts with nobody, as per-CPU lists are there to achieve.  A free
 is not handed out again: a use after free is a bug in the model whether or not somebody else got the page meanwhile,
 so nothing is hidden by leaving reuse out, and gup's second look at the PTE is judged by who owns the page.
 
-Not modelled: reclaim, the buddy allocator and running out of memory, because no scenario is about them yet; a count
-that overflows, for a number here has no end, and a reference is refused where the count is not positive.
+Not modelled: reclaim, the buddy allocator and running out of memory, because no scenario is about them yet.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ import attrs
 from mmsim.cells import Cell, Handle, Mutex, World
 from mmsim.kernel.filemap import read_page
 from mmsim.kernel.gup import unpin_page
-from mmsim.kernel.page_alloc import alloc_page, put_page
+from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
+from mmsim.kernel.page_ref import page_ref_overflows
 from mmsim.kernel.releases import MERGES_BY_FLAG
 from mmsim.kernel.shmem import write_page
 from mmsim.kernel.types import File, FileOperations, Inode, Kernel, Page, Pin, SuperBlock
@@ -159,6 +160,14 @@ async def pipe_buf_release(k: Kernel, pipe: Pipe, number: int, buffer: PipeBuffe
         await unpin_page(k, buffer.pin)
     elif buffer.page is not None:
         await put_page(k, buffer.page)
+
+
+async def pipe_buf_get(k: Kernel, page: Page) -> bool:
+    """generic_pipe_buf_get(): a reference for another pipe; since v5.1 not where the page has too many already."""
+    if await page_ref_overflows(k, page):
+        return False
+    await get_page(page)
+    return True
 
 
 async def consume(k: Kernel, pipe: Pipe, length: int) -> None:

@@ -21,7 +21,7 @@ async def process_vm_writev(k: Kernel, mm: Mm, address: int, data: bytes) -> int
     """Write `data` at `address` of `mm`: the bytes written, up to the first page that cannot be, or -EFAULT."""
     start = address % PAGE_SIZE
     wanted = -(-(start + len(data)) // PAGE_SIZE)
-    pins = await get_user_pages_unlocked(k, mm, address - start, wanted, Caller.PROCESS_VM, write=True)
+    pins, _ = await get_user_pages_unlocked(k, mm, address - start, wanted, Caller.PROCESS_VM, write=True)
     written = 0
     for pin in pins:
         chunk = data[written : written + PAGE_SIZE - start]

@@ -1,7 +1,7 @@
-"""How a file becomes read-only, whoever promises it: F_SEAL_WRITE, remount,ro or chattr +i.
+"""How a file becomes read-only, whoever promises it: F_SEAL_WRITE, remount,ro, chattr +i, or execve() while it runs.
 
-Follows mm/memfd.c (memfd_add_seals), which alone asks anybody before it promises; a remount and FS_IOC_SETFLAGS come
-here too, so that a design can be asked the same question before each of the three promises.
+Follows mm/memfd.c (memfd_add_seals), which alone asks anybody before it promises; a remount, FS_IOC_SETFLAGS and
+execve() come here too, so that a design can be asked the same question before each of the four promises.
 
 Not modelled: the promise that a directory or a whole mount stays (bind mounts), because no page is behind it.
 """

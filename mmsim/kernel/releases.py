@@ -75,10 +75,18 @@ HUGETLB_MAPS_FUTURE_WRITE = change(
     "v5.11..v5.13",
 )
 REFUSED_BEFORE_UNMAPPING = change("mmap() looks at the seals before MAP_FIXED unmaps what was there", "v6.12.93..")
+# v4.2, shmem_setattr(): `newsize <= oldsize`; posted on 16 June 2015, five days before v4.1.
 SAME_SIZE_TRUNCATES = change(
     "ftruncate() of a tmpfs file to the size it has zeroes the rest of its last page", "v4.2.."
 )
-MREMAP_FLUSHES_LATE = change("mremap() flushes what it moved after it dropped the page-table lock", "v3.14..v4.20")
+# eb66ae030829 of 12 October 2018, before v4.19; the stable releases are those of its announcement.
+MREMAP_FLUSHES_LATE = change(
+    "mremap() flushes what it moved after it dropped the page-table lock (CVE-2018-18281)",
+    "v3.14..v4.9.135",
+    "v4.10..v4.14.78",
+    "v4.15..v4.18.16",
+)
+# 550a7d60bd5e, in linux-next for v5.16; read in v6.1, while v5.15 was not at hand.
 MREMAP_LOOKS_FIRST = change("mremap() that shrinks is EFAULT where nothing is mapped, and unmaps nothing", "v5.16..")
 MREMAP_CHECKS_BEFORE_UNMAPPING = change(
     "mremap() with MREMAP_FIXED that fails leaves what is mapped at its target, and it moves several VMAs at a time",
@@ -128,6 +136,7 @@ FORCE_NEEDS_EXCLUSIVE = change(
 ANON_EXCLUSIVE = change("a private page that one page table alone maps is marked PG_anon_exclusive", "v5.19..")
 UFFD_SHMEM = change("userfaultfd serves missing pages of shared memory files", "v4.11..")
 UFFD_MINOR_SHMEM = change("userfaultfd serves pages of shared memory files that are there but not mapped", "v5.14..")
+# 29ec90660d68 and its fellows, posted on 26 November 2018 for v4.20-rc5.
 UFFD_ASKS_MAYWRITE = change(
     "a mapping that may not be made writable cannot be registered with a userfaultfd", "v4.20.."
 )
@@ -149,12 +158,16 @@ REUSES_BY_MAPCOUNT = change(
     "v3.14..v5.8",
 )
 UNIX_SENDPAGE = change("sendfile() to an AF_UNIX socket sends the page itself, not a copy", "v4.2..")
+# 72548b093ee3 (v4.14) until a664bf3d603d (v7.0) and its backports, which the reports of the CVE list.
 AEAD_IN_PLACE = change(
-    "AF_ALG's AEAD has pages it was sent to read in the list of those it writes (CVE-2026-31431; repaired in stable "
-    "series other than these two as well, in releases that are not known here)",
-    "v4.14..v6.1.170",
-    "v6.2..v6.12.85",
-    "v6.13..v7.0",
+    "AF_ALG's AEAD has pages it was sent to read in the list of those it writes (CVE-2026-31431)",
+    "v4.14..v5.10.254",
+    "v5.11..v5.15.204",
+    "v5.16..v6.1.170",
+    "v6.2..v6.6.137",
+    "v6.7..v6.12.85",
+    "v6.13..v6.18.22",
+    "v6.19..v6.19.12",
 )
 # CVE-2026-43284, -43500, -46300 and -46331: where each was repaired is told by the release diffs of the stable trees
 # and by Debian's changelogs (5.10.262-1, 6.1.192-2, 6.12.118-1).  Not verified: v7.0.5 for ESP (the release before that
@@ -204,12 +217,36 @@ PEDIT_COPIES_EACH_KEY = change(
     "v6.18.36..v6.19",
     "v7.1..",
 )
+# ffa65753c431; its last version was posted on 18 November 2021, after v5.16-rc1.
 WAITS_WITHOUT_REFERENCE = change("a fault on a migration entry waits for the page without holding it", "v5.17..")
 HAS_IO_URING = change("io_uring has registered buffers", "v5.1..")
+# 7029acd8a950, in linux-next of 1 November 2024 for v6.13.
 UNREGISTERS_AT_ONCE = change("a registered buffer is unregistered while requests into it are under way", "v6.13..")
 FUSE_DIRECT_PINS = change("FUSE direct I/O takes its pages with FOLL_PIN, not with FOLL_GET", "v6.12..")
+# 337684a1746f ("fs: return EPERM on immutable inode") of 2 August 2016, when v4.8 was being merged: v4.8 or v4.9, and
+# no source was found that says which.
 OPENING_IMMUTABLE_IS_EPERM = change("opening an immutable file for writing is EPERM, not EACCES", "v4.9..")
+# "ext4: enforce the immutable flag on open files", upstream before v5.3-rc2: in the stable review of 26 July 2019.
 EXT4_ENFORCES_IMMUTABLE = change("ext4 stops those who have a file open when it becomes immutable", "v5.3..")
+# 8fde12ca79af, 15fab63e1e57 (v5.1-rc5); stable review of 4.14.116.
+REFUSES_MANY_REFERENCES = change(
+    "tee() and get_user_pages() refuse a page whose reference count is not positive (CVE-2019-11487; v4.14 has it too, "
+    "and v4.9 and v4.19 from releases on that are not known here)",
+    "v5.1..",
+    "v4.14.116..v4.15",
+)
+# fe69d560b5bd and 8d0920bde5eb ("denywrite-for-5.15"); 2a010c412853 (v6.11-rc1), and its revert 3b832035387f
+# (v6.13-rc1, 6.12.2, 6.11.11).
+TEXT_DENIES_WRITE = change(
+    "the mapping of a program's text (VM_DENYWRITE) keeps the file from being written", "v3.14..v5.15"
+)
+EXE_FILE_DENIES_WRITE = change(
+    "mm->exe_file keeps a program's file from being opened for writing",
+    "v5.15..v6.11",
+    "v6.11.11..v6.12",
+    "v6.12.2..",
+)
+EXEC_IGNORES_WRITERS = change("execve() neither asks for writers nor denies them", "v6.11..v6.11.11", "v6.12..v6.12.2")
 TMPFS_HAS_FLAGS = change("tmpfs has FS_IOC_SETFLAGS", "v6.1..")
 
 
@@ -245,9 +282,9 @@ def _within(name: str, behaviour: Change) -> bool:
 
 V3_17 = Release("v3.17")
 NAMES = """
-    v3.14 v3.15 v3.17 v4.8 v4.9 v4.14 v4.18 v4.19 v4.20 v5.1 v5.3 v5.4 v5.5 v5.7 v5.8 v5.9 v5.10 v5.11 v5.12 v5.13
-    v5.15 v5.16 v5.17 v5.19 v6.0 v6.1 v6.2 v6.3 v6.5 v6.7 v6.12 v6.12.9 v6.12.87 v6.12.93 v6.13 v6.16 v6.18 v6.18.44
-    v6.19 v7.0 v7.2 v7.3
+    v3.14 v3.15 v3.17 v4.8 v4.9 v4.14 v4.18 v4.19 v4.20 v5.0 v5.1 v5.3 v5.4 v5.5 v5.7 v5.8 v5.9 v5.10 v5.11 v5.12
+    v5.13 v5.15 v5.16 v5.17 v5.19 v6.0 v6.1 v6.2 v6.3 v6.5 v6.7 v6.11 v6.12 v6.12.9 v6.12.87 v6.12.93 v6.13 v6.16 v6.18
+    v6.18.44 v6.19 v7.0 v7.2 v7.3
 """
 RELEASES = tuple(Release(name) for name in NAMES.split())
 

@@ -20,7 +20,7 @@ import attrs
 from mmsim.kernel.filemap import find_get_page
 from mmsim.kernel.gup import get_user_pages_fast
 from mmsim.kernel.net import SocketFile, sendpage
-from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
+from mmsim.kernel.page_alloc import alloc_page, put_page
 from mmsim.kernel.pipe import (
     CAN_MERGE,
     GIFT,
@@ -33,6 +33,7 @@ from mmsim.kernel.pipe import (
     first_bytes,
     lock_for_reading,
     lock_for_writing,
+    pipe_buf_get,
     push,
     readable,
     writable,
@@ -41,7 +42,7 @@ from mmsim.kernel.releases import SPLICE_LEAVES_FLAGS
 from mmsim.kernel.shmem import generic_perform_write
 from mmsim.kernel.types import Caller, File, Inode, Kernel, Page
 from mmsim.steps import KernelBug
-from mmsim.syscalls import EBADF, EINVAL, EPIPE, ESPIPE, PAGE_SIZE, SPLICE_F_GIFT
+from mmsim.syscalls import EBADF, EFAULT, EINVAL, EPIPE, ESPIPE, PAGE_SIZE, SPLICE_F_GIFT
 
 
 async def do_splice(k: Kernel, source: File, target: File, offset: int | None, length: int) -> int:
@@ -166,7 +167,7 @@ async def do_sendfile(k: Kernel, source: File, target: File, offset: int | None,
     return done or error
 
 
-async def do_tee(_k: Kernel, source: File, target: File, length: int) -> int:
+async def do_tee(k: Kernel, source: File, target: File, length: int) -> int:
     """tee(): refer to what is in one pipe from another as well: the bytes; waits for some, and for space."""
     if not source.readable or not target.writable:
         return -EBADF
@@ -176,11 +177,11 @@ async def do_tee(_k: Kernel, source: File, target: File, length: int) -> int:
         return 0
     await source.pipe.ring.wait_until(readable)
     await target.pipe.ring.wait_until(writable)
-    return await link_pipe(source.pipe, target.pipe, length)
+    return await link_pipe(k, source.pipe, target.pipe, length)
 
 
-async def link_pipe(source: Pipe, target: Pipe, length: int) -> int:
-    """Refer to the buffers of `source` from `target` too."""
+async def link_pipe(k: Kernel, source: Pipe, target: Pipe, length: int) -> int:
+    """Refer to the buffers of `source` from `target` too: the bytes, or -EPIPE, -EFAULT."""
     first, second = in_one_order(source, target)
     done = 0
     async with first.mutex, second.mutex:
@@ -193,7 +194,8 @@ async def link_pipe(source: Pipe, target: Pipe, length: int) -> int:
                 break
             buffer = await source.buf(number).load()
             assert buffer.page is not None
-            await get_page(buffer.page)
+            if not await pipe_buf_get(k, buffer.page):
+                return done or -EFAULT
             count = min(buffer.length, length - done)
             # Neither a gift nor open to merging: two pipes refer to it now.  Nor a pin: this reference is the pipe's.
             flags = buffer.flags - {GIFT, CAN_MERGE}

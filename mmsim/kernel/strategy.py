@@ -41,11 +41,12 @@ Path = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class Guarantee(Enum):
-    """A promise that a file's content stays: all three are one to whoever still holds a page for writing."""
+    """A promise that a file's content stays: all four are one to whoever still holds a page for writing."""
 
     SEALED = "F_SEAL_WRITE"
     REMOUNTED = "remount read-only"
     IMMUTABLE = "S_IMMUTABLE"
+    EXECUTED = "execve"
 
 
 EVERY_PROMISE = frozenset(Guarantee)
@@ -85,7 +86,7 @@ class Strategy:
     allow_writable: Path
     """(k, inode) -> None: the seal failed; undo deny_writable."""
     guards: frozenset[Guarantee] = frozenset({Guarantee.SEALED})
-    """Which promises it is asked about; Linux asks nobody before a remount or chattr +i."""
+    """Which promises it is asked about; Linux asks nobody before a remount, chattr +i or execve()."""
     references: Callable[[Pin], int] = one_reference
     """How much a pin adds to the page's reference count."""
     counts: tuple[str, ...] = ()

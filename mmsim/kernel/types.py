@@ -20,7 +20,7 @@ from mmsim.cells import Cell, Handle, Mutex, Named, RwSem, SpinLock, World
 from mmsim.steps import KernelBug
 from mmsim.syscalls import O_RDONLY, O_RDWR, O_WRONLY, PAGE_SIZE
 
-VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE, VM_PFNMAP = 0x1, 0x2, 0x8, 0x20, 0x400
+VM_READ, VM_WRITE, VM_SHARED, VM_MAYWRITE, VM_PFNMAP, VM_DENYWRITE = 0x1, 0x2, 0x8, 0x20, 0x400, 0x800
 VM_UFFD_MISSING, VM_UFFD_MINOR = 0x200, 1 << 37
 VM_UFFD = VM_UFFD_MISSING | VM_UFFD_MINOR
 PG_DIRTY, PG_WRITEBACK, PG_UPTODATE, PG_ANON_EXCLUSIVE = "dirty", "writeback", "uptodate", "anon_exclusive"
@@ -81,6 +81,7 @@ class Inode(Handle):
         self.i_mode: Cell[int] = self.cell("i_mode", 0o777)
         self.i_mutex = world.lock(Mutex, f"{name}.i_mutex")
         self.i_size: Cell[int] = self.cell("i_size", 0)
+        self.i_writecount: Cell[int] = self.cell("i_writecount", 0)
         self.seals: Cell[int] = self.cell("seals", 0)
         self.mapping = world.handle(AddressSpace, f"{name}.i_data")
 
@@ -231,6 +232,15 @@ class TlbEntry:
 EMPTY_TLB = TlbEntry()
 
 
+@attrs.frozen
+class ExeFile:
+    """mm->exe_file: the program that runs."""
+
+    file: File
+    denies: bool
+    """Whether it keeps everybody from opening the file for writing by itself, without a mapping that does."""
+
+
 class Mm(Handle):
     """struct mm_struct.  Page tables are one cell per page, under one page-table lock (one PMD's worth)."""
 
@@ -240,6 +250,7 @@ class Mm(Handle):
         self.page_table_lock = world.lock(SpinLock, f"{name}.page_table_lock")
         self.mmap: Cell[tuple[Vma, ...]] = self.cell("mmap", ())
         self.write_protect_seq: Cell[int] = self.cell("write_protect_seq", 0)
+        self.exe_file: Cell[ExeFile | None] = self.cell("exe_file", None)
         self._ptes: dict[int, Cell[Pte | None]] = {}  # known by address as well as by name: a walk is made often
 
     def pte(self, address: int) -> Cell[Pte | None]:
@@ -291,6 +302,14 @@ class Pin:
     """Whether the page is somebody's private copy, and not a file's."""
     counted: bool = False
     """Whether it is one of a private page's `_pincount`."""
+
+
+@attrs.frozen
+class References:
+    """So many ordinary references to one page."""
+
+    page: Page
+    count: int
 
 
 class RegisteredBuffer(Handle):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import attrs
 
+from mmsim.cells import wrapped
 from mmsim.kernel.gup import FOLL_PIN_SINCE
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.strategy import EVERY_PROMISE, Budget, linux
@@ -37,7 +38,7 @@ def references(pin: Pin) -> int:
 
 def biased(references: int) -> tuple[int, bool]:
     """page_ref_add_unless_zero() of the bias."""
-    return (references + GUP_PIN_COUNTING_BIAS, True) if references else (references, False)
+    return (wrapped(references + GUP_PIN_COUNTING_BIAS), True) if references else (references, False)
 
 
 async def try_grab_page(_k: Kernel, pin: Pin) -> bool:

@@ -160,7 +160,7 @@ MUTANTS = [
         "an open looks whether the mount is read-only before it counts itself",
         mounted(TMP, opening(TMP), closer, remounting(TMP)),
         REMOUNTED,
-        (("kernel.open", "mnt_want_write", want_write_that_looks_first),),
+        (("kernel.write_access", "mnt_want_write", want_write_that_looks_first),),
     ),
     Mutant(
         "a write does not hold its file",

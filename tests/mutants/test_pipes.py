@@ -218,14 +218,14 @@ async def part_without_reference(k, inode, position, most):
     return part
 
 
-async def link_without_reference(source, target, _length):
+async def link_without_reference(_k, source, target, _length):
     async with source.mutex, target.mutex:
         ring = await source.ring.load()
         await push(target, await source.buf(ring.tail).load())
     return 1
 
 
-async def link_that_keeps_flags(source, target, _length):
+async def link_that_keeps_flags(_k, source, target, _length):
     async with source.mutex, target.mutex:
         buffer = await source.buf((await source.ring.load()).tail).load()
         await buffer.page.refcount.get_reference()

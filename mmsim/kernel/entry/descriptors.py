@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from mmsim.cells import Named
 from mmsim.kernel.file_table import fget, fput
-from mmsim.kernel.types import BlockDevice, File, Kernel, Process
-from mmsim.syscalls import EBADF, Device
+from mmsim.kernel.types import BlockDevice, File, Kernel, Process, SuperBlock
+from mmsim.syscalls import EBADF, Device, Mount
 
 FIRST_FD = 3
 
@@ -84,6 +84,9 @@ class Descriptors(Named):
 
     def _device(self, device: Device) -> BlockDevice:
         return self.k.world.handle(BlockDevice, self._devices.get(device.name, device.name))
+
+    def _sb(self, mount: Mount) -> SuperBlock:
+        return self.k.world.handle(SuperBlock, mount.name)
 
     async def close(self, fd: int) -> int:
         file = await self.k.process.fd(fd).exchange(None)

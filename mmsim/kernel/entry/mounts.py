@@ -9,15 +9,11 @@ from mmsim.kernel.entry.descriptors import Descriptors
 from mmsim.kernel.namespace import do_remount_sb
 from mmsim.kernel.open import disk_contents, do_sys_open, ioctl_setflags, open_inode
 from mmsim.kernel.page_writeback import sync
-from mmsim.kernel.types import SuperBlock
 from mmsim.syscalls import ENOENT, Mount
 
 
 class MountCalls(Descriptors):
     """open() by name or by descriptor, and who forbids it."""
-
-    def _sb(self, mount: Mount) -> SuperBlock:
-        return self.k.world.handle(SuperBlock, mount.name)
 
     async def open(self, mount: Mount, name: str, flags: int) -> int:
         file = await do_sys_open(self.k, self._sb(mount), name, flags)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mmsim.kernel.af_unix import unix_socketpair
 from mmsim.kernel.algif_aead import af_alg_accept
+from mmsim.kernel.crowd import tee_many
 from mmsim.kernel.entry.descriptors import Descriptors
 from mmsim.kernel.file_table import alloc_file
 from mmsim.kernel.inet import inet_socketpair
@@ -41,6 +42,9 @@ class PipeCalls(Descriptors):
 
     async def tee(self, fd_in: int, fd_out: int, length: int) -> int:
         return await self._on_both(fd_in, fd_out, do_tee, length)
+
+    async def tee_many(self, fd_in: int, count: int) -> int:
+        return await self._on(fd_in, tee_many, count)
 
     async def vmsplice(self, fd: int, address: int, length: int, flags: int = 0) -> int:
         return await self._on(fd, vmsplice_to_pipe, address, length, flags)

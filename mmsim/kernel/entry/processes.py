@@ -1,4 +1,4 @@
-"""Processes.
+"""Processes, and the programs they run.
 
 Not modelled: wait() and signals; the exit of one of several threads.
 """
@@ -9,13 +9,21 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from mmsim.kernel.entry.descriptors import Descriptors
+from mmsim.kernel.exec import do_execve
 from mmsim.kernel.fork import do_exit, do_fork
 from mmsim.kernel.types import Kernel, Process
 from mmsim.steps import KernelBug
+from mmsim.syscalls import Mount
 
 
 class ProcessCalls(Descriptors):
-    """fork() and exit()."""
+    """fork(), execve() and exit()."""
+
+    async def execve(self, mount: Mount, name: str) -> int:
+        if not self._alone:
+            msg = "execve() by a process with several threads is not modelled: give the thread a process of its own"
+            raise KernelBug(msg)
+        return await do_execve(self.k, self._sb(mount), name)
 
     async def fork(self, child: Callable[..., Coroutine[Any, Any, object]]) -> int:
         process = self._children.get(child.__name__)

@@ -51,8 +51,8 @@ from mmsim.kernel.types import (
     Mm,
     Vma,
 )
-from mmsim.steps import KernelBug
 from mmsim.kernel.write_access import allow_write_access
+from mmsim.steps import KernelBug
 from mmsim.syscalls import (
     EACCES,
     EINVAL,

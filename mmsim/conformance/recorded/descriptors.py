@@ -10,7 +10,7 @@ from mmsim.conformance.recorded.asking import Ask, NotModelled, Rule, answered, 
 from mmsim.conformance.recorded.log import Call
 from mmsim.conformance.recorded.machine import Machine
 from mmsim.conformance.recorded.syntax import CONSTANTS, descriptor, number, string
-from mmsim.syscalls import F_SEAL_EXEC, F_SEAL_WRITE, MFD_CLOEXEC, O_CREAT, O_TRUNC
+from mmsim.syscalls import F_SEAL_EXEC, F_SEAL_WRITE, MFD_CLOEXEC, MFD_EXEC, MFD_NOEXEC_SEAL, O_CREAT, O_TRUNC
 
 F_DUPFD, F_SETFD, F_SETFL = 0, 2, 4
 F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS = 1030, 1033, 1034
@@ -38,14 +38,25 @@ def memfd_create(machine: Machine, call: Call) -> Ask:
         raise NotModelled(rule=Rule.NAME)
     length = len(name.data) if name else 0
     label = f"line{call.line}" if length <= NAME_MAX else "x" * length
-    rules = (Rule.NAME,) if cut else ()
     return installing(
         machine,
         call,
-        lambda fd: machine.calls(call.pid, fd).memfd_create(label, flags),
+        lambda fd: _checked(machine, call, fd, label, flags),
         cloexec=bool(flags & MFD_CLOEXEC),
-        rules=rules,
+        rules=(Rule.NAME,) if cut else (),
     )
+
+
+async def _checked(machine: Machine, call: Call, fd: int | None, name: str, flags: int) -> int:
+    """memfd_create() after mm/memfd.c: check_sysctl_memfd_noexec(), which is about defaults and not in the model."""
+    scope, calls = machine.memfd_noexec(call.pid), machine.calls(call.pid, fd)
+    if not flags & (MFD_EXEC | MFD_NOEXEC_SEAL) and scope:
+        flags |= MFD_NOEXEC_SEAL
+    answer = await calls.memfd_create(name, flags)
+    if answer >= 0 and scope > 1 and not flags & MFD_NOEXEC_SEAL:
+        await calls.close(answer)
+        return -errno.EACCES
+    return answer
 
 
 def close(machine: Machine, call: Call) -> Ask:

@@ -129,10 +129,16 @@ class State:
     """Files to which something was done that the model does not have, and what."""
     holders: tuple[Holder, ...] = ()
     exiting: frozenset[int] = frozenset()
+    namespaces: dict[int, tuple[int, ...]] = attrs.field(factory=dict)
+    """The pid namespaces that each task is in, the outermost first, by the line that made them."""
+    noexec: dict[int, int] = attrs.field(factory=dict)
+    """vm.memfd_noexec of each of them."""
+    sysctls: dict[str, frozenset[int]] = attrs.field(factory=dict)
+    """By table, the descriptors of that sysctl."""
 
     def copy(self) -> State:
         """The same, to be changed apart."""
-        changed = ("tasks", "groups", "cloexec", "closed", "lost")
+        changed = ("tasks", "groups", "cloexec", "closed", "lost", "namespaces", "noexec", "sysctls")
         return attrs.evolve(self, **{name: dict(getattr(self, name)) for name in changed})
 
 
@@ -237,6 +243,7 @@ class Machine:
         table, state = self.table(pid), self.state
         state.closed[table] = state.closed.get(table, frozenset()) | {fd}
         state.cloexec[table] = state.cloexec.get(table, frozenset()) - {fd}
+        state.sysctls[table] = state.sysctls.get(table, frozenset()) - {fd}
 
     def lose(self, inode: Inode, reason: str) -> None:
         """Something was done to a file that the model does not have: it is not asked about it any more."""
@@ -252,8 +259,11 @@ class Machine:
         """A process that was there before the log began."""
         self.state.tasks[pid] = self._world.handle(Task, f"task{pid}@{line}")
         self.state.groups[pid] = pid
+        self.state.namespaces[pid] = (0,)
 
-    def clone(self, parent: int, pid: int, line: int, *, vm: bool, files: bool, thread: bool) -> None:
+    def clone(
+        self, parent: int, pid: int, line: int, *, vm: bool, files: bool, thread: bool, namespace: bool = False
+    ) -> None:
         """copy_process(): a child that shares the mm, or the descriptors, or neither.  Follows kernel/fork.c."""
         task = self.state.tasks[parent]
         made = functools.partial(Task, mm=task.mm if vm else None, files=task if files else None)
@@ -261,12 +271,22 @@ class Machine:
         k = self.kernel(task)
         if not files:
             self.run(copy_files(k, child))
-            for known in (self.state.cloexec, self.state.closed):
-                known[child.name] = known.get(task.files.name, frozenset())
+            self._inherit(task, child)
         if not vm:
             self.run(dup_mmap(k, child))
         self.state.tasks[pid] = child
         self.state.groups[pid] = self.state.groups[parent] if thread else pid
+        if namespace:
+            self.state.noexec[line] = self.memfd_noexec(parent)
+        self.state.namespaces[pid] = (*self.state.namespaces[parent], *((line,) if namespace else ()))
+
+    def _inherit(self, task: Task, child: Task) -> None:
+        for known in (self.state.cloexec, self.state.closed, self.state.sysctls):
+            known[child.name] = known.get(task.files.name, frozenset())
+
+    def memfd_noexec(self, pid: int) -> int:
+        """What vm.memfd_noexec says to a task.  Follows mm/memfd.c: pidns_memfd_noexec_scope(), v6.6."""
+        return max(self.state.noexec.get(namespace, 0) for namespace in self.state.namespaces[pid])
 
     def execute(self, pid: int, line: int) -> None:
         """execve(): a new mm, and a table of one's own without what is marked close-on-exec."""
@@ -276,13 +296,11 @@ class Machine:
         task = self.state.tasks[pid]
         fresh = self._world.handle(Task, f"task{pid}@{line}")
         self.run(copy_files(self.kernel(task), fresh))
-        flagged = self.state.cloexec.get(task.files.name, frozenset())
-        closed = self.state.closed.get(task.files.name, frozenset())
+        self._inherit(task, fresh)
         self._leave(pid)
         self.state.tasks[pid] = fresh
         self.state.groups[pid] = group
-        self.state.closed[fresh.name] = closed
-        for fd in flagged:
+        for fd in self.state.cloexec[fresh.name]:
             self.run(self.calls(pid).close(fd))
             self.closed(pid, fd)
 
@@ -291,8 +309,7 @@ class Machine:
         task = self.state.tasks[pid]
         fresh = self._world.handle(functools.partial(Task, mm=task.mm), f"task{pid}@{line}")
         self.run(copy_files(self.kernel(task), fresh))
-        for known in (self.state.cloexec, self.state.closed):
-            known[fresh.name] = known.get(task.files.name, frozenset())
+        self._inherit(task, fresh)
         group, holders = self.state.groups[pid], self.state.holders
         self.state.tasks[pid] = fresh
         self.state.tasks[UNUSED] = task

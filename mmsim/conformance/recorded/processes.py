@@ -9,7 +9,7 @@ from mmsim.conformance.recorded.log import Call
 from mmsim.conformance.recorded.machine import Machine
 from mmsim.conformance.recorded.syntax import CONSTANTS, Unreadable, fields, number
 
-VM, FILES, THREAD = (CONSTANTS[f"CLONE_{name}"] for name in ("VM", "FILES", "THREAD"))
+VM, FILES, THREAD, NEWPID = (CONSTANTS[f"CLONE_{name}"] for name in ("VM", "FILES", "THREAD", "NEWPID"))
 VFORK: Final = CONSTANTS["CLONE_VFORK"] | VM
 
 
@@ -30,7 +30,8 @@ def clone_flags(name: str, arguments: tuple[str, ...]) -> int:
 
 def clone(machine: Machine, flags: int, parent: int, child: int, line: int) -> None:
     """The child is there."""
-    machine.clone(parent, child, line, vm=bool(flags & VM), files=bool(flags & FILES), thread=bool(flags & THREAD))
+    shared = {"vm": bool(flags & VM), "files": bool(flags & FILES), "thread": bool(flags & THREAD)}
+    machine.clone(parent, child, line, namespace=bool(flags & NEWPID), **shared)
 
 
 def execve(machine: Machine, call: Call) -> Ask:

@@ -151,8 +151,11 @@ class _Replayer:
         self._done_early: set[tuple[int, int]] = set()
         self._ends = {(event.pid, event.began): event for event in log.events if isinstance(event, Call)}
         self._pids = {event.pid for event in log.events}
+        self._met: set[int] = set()
         self._forks = [event for event in log.events if isinstance(event, Call) and event.name in FORKS and event.value]
-        self._beginnings = [event for event in log.events if isinstance(event, Began) and event.name in FORKS]
+        named = {fork.value for fork in self._forks}
+        self._unnamed = list(dict.fromkeys(event.pid for event in log.events if event.pid not in named))
+        """Processes that no parent's answer names, for they are of another pid namespace; the first is nobody's child."""
 
     # ---- events
 
@@ -254,18 +257,22 @@ class _Replayer:
             self._forks.remove(fork)
             self._child(fork, pid, line)
             return
+        self._met.add(pid)
         self.machine.begin(pid, line)
 
     def _forked(self, call: Call) -> None:
         if call.value and call.value > 0:
             self.followed += 1
-            if call in self._forks and call.value in self._pids:
+            named = (pid for pid in (call.value, *self._unnamed) if pid in self._pids and pid not in self._met)
+            child = next(named, None)
+            if call in self._forks and child is not None:
                 self._forks.remove(call)
-                self._child(call, call.value, call.line)
+                self._child(call, child, call.line)
         else:
             self.outside[call.name] += 1
 
     def _child(self, fork: Call, pid: int, line: int) -> None:
+        self._met.add(pid)
         try:
             flags = processes.clone_flags(fork.name, fork.arguments)
         except Unreadable as error:

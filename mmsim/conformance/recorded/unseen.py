@@ -8,7 +8,7 @@ from typing import Final
 
 from mmsim.conformance.recorded.log import Began, Call
 from mmsim.conformance.recorded.machine import Machine
-from mmsim.conformance.recorded.syntax import NUMBER, Unreadable, descriptor, elements, fields, number
+from mmsim.conformance.recorded.syntax import NUMBER, Unreadable, descriptor, elements, fields, number, string
 
 READS: Final = frozenset({"read", "pread64", "readv", "preadv", "preadv2"})
 WRITES: Final = frozenset({"write", "pwrite64", "writev", "pwritev", "pwritev2"})
@@ -20,6 +20,7 @@ LENGTHS: Final = ("iov_len", "aio_nbytes")
 UDMABUF: Final = re.compile(r"UDMABUF_CREATE|0x40(?:18|08)754[23]|0x75, 0x4[23]")
 USERFAULTFD: Final = re.compile(r"UFFDIO_|0x[0-9a-f]{4}aa[0-9a-f]{2}\b|0xaa, ")
 SETFLAGS: Final = re.compile(r"FS_IOC_(?:SETFLAGS|FSSETXATTR)|FICLONE|0x40086602")
+NOEXEC: Final = b"/proc/sys/vm/memfd_noexec"
 MAKES_DESCRIPTORS: Final = frozenset(
     {
         "open", "openat", "openat2", "creat", "socket", "accept", "accept4", "epoll_create", "epoll_create1", "eventfd",
@@ -63,6 +64,13 @@ def after(machine: Machine, call: Call) -> None:
     if call.name in LASTING:
         regions = tuple(_regions(call.name, call.arguments)) or None
         machine.hold_memory(call.pid, call.line, call.name, regions, write=call.name != "vmsplice", lasting=True)
+    elif call.name in {"open", "openat"}:
+        path = string(call.arguments[call.name == "openat"])
+        if path is not None and path.data == NOEXEC:
+            table = machine.table(call.pid)
+            machine.state.sysctls[table] = machine.state.sysctls.get(table, frozenset()) | {call.value}
+    elif call.name in READS | WRITES:
+        _sysctl(machine, call)
     elif call.name == "ioctl":
         _ioctl(machine, call)
     elif call.name in {"sendmsg", "sendmmsg"}:
@@ -72,6 +80,15 @@ def after(machine: Machine, call: Call) -> None:
         file = machine.file(call.pid, descriptor(call.arguments[at]))
         if file is not None and call.value:
             machine.lose(file.inode, f"{call.name}() in line {call.line}")
+
+
+def _sysctl(machine: Machine, call: Call) -> None:
+    """A read or a write of vm.memfd_noexec, as root finds or sets it for the pid namespace that it is in."""
+    if descriptor(call.arguments[0]) not in machine.state.sysctls.get(machine.table(call.pid), frozenset()):
+        return
+    text = string(call.arguments[1])
+    if text is not None and text.data.strip().isdigit():
+        machine.state.noexec[machine.state.namespaces[call.pid][-1]] = int(text.data)
 
 
 def _ioctl(machine: Machine, call: Call) -> None:

@@ -1,4 +1,4 @@
-"""What a call of the log becomes: a question to the model with the answer that Linux gave, or the reason why it is none.
+"""What a call of the log becomes: a question to the model with the answer that Linux gave, or why it is none.
 
 Where Linux's answer depends on what strace cannot see, the model follows it by one of the `Rule`s and by nothing else;
 each use is counted in the report.

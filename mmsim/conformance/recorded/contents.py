@@ -84,7 +84,7 @@ def fstat(machine: Machine, call: Call) -> Ask:
             return answer
         return (answer[0] if size is not None else None, answer[1] if mode is not None else None)
 
-    return Ask(call, perform, (size, mode) if not value else value)
+    return Ask(call, perform, value or (size, mode))
 
 
 # ---- reading
@@ -210,8 +210,9 @@ def _moved(machine: Machine, call: Call, source: int, from_: str, out: int, to: 
         raise NotModelled(machine.state.lost[inode])
 
     def perform() -> int:
-        first = machine.value(reader.f_pos) if offset is None else offset
-        count = min(value, max(machine.value(inode.i_size) - first, 0))
+        first: int = machine.value(reader.f_pos) if offset is None else offset
+        size: int = machine.value(inode.i_size)
+        count = min(value, max(size - first, 0))
         if count:
             last = -(-(first + count) // PAGE_SIZE)
             machine.hold_file(call.line, call.name, reader, first // PAGE_SIZE, last)

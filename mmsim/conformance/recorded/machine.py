@@ -16,7 +16,7 @@ import attrs
 from mmsim.cells import World
 from mmsim.conformance.sequential.model import run_alone
 from mmsim.kernel.entry import SimSyscalls
-from mmsim.kernel.file_table import fget, fput
+from mmsim.kernel.file_table import fget
 from mmsim.kernel.fork import copy_files, dup_mmap, exit_files
 from mmsim.kernel.gup import get_user_pages_unlocked, unpin_pages
 from mmsim.kernel.mmap import exit_mmap
@@ -138,8 +138,13 @@ class State:
 
     def copy(self) -> State:
         """The same, to be changed apart."""
-        changed = ("tasks", "groups", "cloexec", "closed", "lost", "namespaces", "noexec", "sysctls")
-        return attrs.evolve(self, **{name: dict(getattr(self, name)) for name in changed})
+        other = attrs.evolve(self)
+        for name in COPIED:
+            setattr(other, name, dict(getattr(self, name)))
+        return other
+
+
+COPIED: Final = ("tasks", "groups", "cloexec", "closed", "lost", "namespaces", "noexec", "sysctls")
 
 
 class Values(dict[Any, Any]):

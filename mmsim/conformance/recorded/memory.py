@@ -34,7 +34,8 @@ DONTUNMAP: Final = CONSTANTS["MREMAP_DONTUNMAP"]
 NO_MATTER: Final = sum(
     CONSTANTS[f"MAP_{name}"]
     for name in (
-        "32BIT", "ABOVE4G", "DENYWRITE", "EXECUTABLE", "LOCKED", "NORESERVE", "POPULATE", "NONBLOCK", "STACK", "HUGETLB",
+        "32BIT", "ABOVE4G", "DENYWRITE", "EXECUTABLE", "LOCKED", "NORESERVE", "POPULATE", "NONBLOCK", "STACK",
+        "HUGETLB",
     )
 )  # fmt: skip
 """Flags that change where a mapping goes or when its pages come, and no answer."""

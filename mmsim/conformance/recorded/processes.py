@@ -44,8 +44,8 @@ def execve(machine: Machine, call: Call) -> Ask:
 def exit_group(machine: Machine, call: Call) -> Ask:
     """The end is near: from here on memory and descriptors may go, and at `+++ exited` they are gone."""
     group = machine.state.groups[call.pid]
-    going = {pid for pid, of in machine.state.groups.items() if of == group} if call.name == "exit_group" else {call.pid}
-    machine.state.exiting |= going
+    together = {pid for pid, of in machine.state.groups.items() if of == group}
+    machine.state.exiting |= together if call.name == "exit_group" else {call.pid}
     raise NotModelled
 
 

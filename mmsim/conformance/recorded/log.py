@@ -17,7 +17,7 @@ from typing import Final
 
 import attrs
 
-from mmsim.conformance.recorded.syntax import Unreadable, annotated, skip_annotation, split
+from mmsim.conformance.recorded.syntax import Unreadable, annotated, number, skip_annotation, split
 from mmsim.errors import UserError
 
 PREFIX: Final = re.compile(
@@ -201,17 +201,17 @@ def _call(pid: int, began: int, line: int, name: str, text: str) -> Call:
     result = RESULT.match(text, end + 1)
     if result is None:
         raise Unreadable("the call has no result")
-    value = None if result["value"] == "?" else int(result["value"], 0)
+    value = None if result["value"] == "?" else number(result["value"])
     at = result.end()
     if at < len(text) and text[at] == "<" and annotated(text, at):
         at = skip_annotation(text, at)
     error = ERROR.match(text, at)
     if value is not None and error and value < 0:
-        number = getattr(errno, error["name"], None)
-        if number is None:
+        known = getattr(errno, error["name"], None)
+        if known is None:
             msg = f"{error['name']} is no errno that is known"
             raise Unreadable(msg)
-        value = -number
+        value = -known
     return Call(pid, name, arguments, value, began, line, text[: end + 1])
 
 

@@ -223,7 +223,7 @@ def _term(part: str, whole: str) -> int:
     if shift:
         return _term(first.strip(), whole) << _term(second.strip(), whole)
     if NUMBER.fullmatch(part):
-        if re.fullmatch(r"0[0-7]+", part):
+        if re.fullmatch(r"-?0[0-7]+", part):
             return int(part, 8)
         return int(part, 0)
     if part in CONSTANTS:

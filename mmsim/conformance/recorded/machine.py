@@ -226,6 +226,12 @@ class Machine:
         mapped: tuple[Vma, ...] = self.value(self.state.tasks[pid].mm.mmap)
         return tuple(vma for vma in mapped if vma.start < start + length and start < vma.end)
 
+    def files_of(self, pid: int) -> tuple[Inode, ...]:
+        """The files that a task has open or mapped."""
+        open_ = (self.file(pid, fd) for fd in self.value(self.state.tasks[pid].open_fds))
+        mapped = (vma.file for vma in self.vmas(pid))
+        return tuple(dict.fromkeys(file.inode for file in (*open_, *mapped) if file is not None))
+
     def known_closed(self, pid: int, fd: int) -> bool:
         """Whether the log itself says that the descriptor is closed."""
         return fd in self.state.closed.get(self.table(pid), frozenset())

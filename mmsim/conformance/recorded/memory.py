@@ -39,13 +39,15 @@ NO_MATTER: Final = sum(
     )
 )  # fmt: skip
 """Flags that change where a mapping goes or when its pages come, and no answer."""
+CHANGES: Final = ("mmap", "munmap", "mremap")
+"""What changes who maps a file."""
 PROTECTIONS: Final = 7
 FREE: Final = "free"
 
 
 def occupied(machine: Machine, pid: int, start: int, length: int) -> str | None:
     """Why Linux cannot have mapped something there, if the model is right."""
-    there = machine.vmas(pid, start, page_align(length))
+    there = [vma for vma in machine.vmas(pid, start, page_align(length)) if vma.file.inode not in machine.state.lost]
     return f"{there[0].start:#x} is still mapped" if there else None
 
 
@@ -55,10 +57,16 @@ def unmap(machine: Machine, pid: int, start: int, length: int) -> int:
     return answer
 
 
+def lost(machine: Machine, vmas: tuple[Vma, ...]) -> str | None:
+    """Why one of these mappings may not be what the model takes it for."""
+    return next((reason for vma in vmas if (reason := machine.state.lost.get(vma.file.inode))), None)
+
+
 def elsewhere(machine: Machine, call: Call, start: int, length: int, *, fixed: bool) -> Ask:
     """A mapping that the model does not have has come to `start`."""
-    if occupied(machine, call.pid, start, length) is None:
+    if not machine.vmas(call.pid, start, page_align(length)):
         raise NotModelled
+    fixed = fixed or occupied(machine, call.pid, start, length) is None
 
     def perform() -> Any:
         reason = occupied(machine, call.pid, start, length)
@@ -73,6 +81,14 @@ def stored_through(machine: Machine, vmas: tuple[Vma, ...], prot: int) -> None:
     for vma in vmas:
         if vma.flags & VM_SHARED and prot & PROT_WRITE:
             machine.stored_to(vma.file.inode)
+
+
+def concerns(machine: Machine, call: Call) -> bool:
+    """Whether a call that changes mappings is about what the model has at this moment."""
+    if call.name == "mmap" and machine.file(call.pid, descriptor(call.arguments[4])) is not None:
+        return True
+    start, length = number(call.arguments[0]), number(call.arguments[1])
+    return bool(start and machine.vmas(call.pid, start, max(length, 1)))
 
 
 def mmap(machine: Machine, call: Call) -> Ask:
@@ -122,6 +138,8 @@ def munmap(machine: Machine, call: Call) -> Ask:
         raise NotModelled
     if call.value is not None and -call.value in RESOURCES:
         raise NotModelled(rule=Rule.RESOURCES)
+    if lost(machine, machine.vmas(call.pid, start, length)) and call.value == 0:
+        return followed(call, lambda: unmap(machine, call.pid, start, length))
     return Ask(call, lambda: unmap(machine, call.pid, start, length), answered(call))
 
 
@@ -153,8 +171,11 @@ def mprotect(machine: Machine, call: Call) -> Ask:
         stored_through(machine, machine.vmas(call.pid, first, size), prot)
         return answer
 
-    if covered(machine, call.pid, start, length):
+    reason = lost(machine, machine.vmas(call.pid, start, length))
+    if covered(machine, call.pid, start, length) and not reason:
         return Ask(call, lambda: change(start, length), value)
+    if value < 0 and reason:
+        raise NotModelled(reason)
     if value < 0:
         raise NotModelled("part of the range is not the model's")
     end = start + page_align(length)
@@ -172,8 +193,9 @@ def madvise(machine: Machine, call: Call) -> Ask:
     start, length, advice = number(call.arguments[0]), number(call.arguments[1]), number(call.arguments[2])
     if advice != MADV_DONTNEED or not machine.vmas(call.pid, start, length):
         raise NotModelled
-    if not covered(machine, call.pid, start, length):
-        raise NotModelled("part of the range is not the model's")
+    reason = lost(machine, machine.vmas(call.pid, start, length))
+    if reason or not covered(machine, call.pid, start, length):
+        raise NotModelled(reason or "part of the range is not the model's")
     return Ask(call, lambda: machine.run(machine.calls(call.pid).madvise(start, length, advice)), answered(call))
 
 
@@ -187,6 +209,12 @@ def mremap(machine: Machine, call: Call) -> Ask:
         if value < 0:
             raise NotModelled
         return elsewhere(machine, call, value, new_length, fixed=bool(flags & MREMAP_FIXED) or value == old)
+    reason = lost(machine, vmas)
+    if reason:
+        if value >= 0:
+            unmap(machine, call.pid, old, old_length)
+            unmap(machine, call.pid, value, new_length)
+        raise NotModelled(reason)
     whole = covered(machine, call.pid, old, old_length)
     if flags & DONTUNMAP or not old_length or not whole or max(old_length, new_length) > LARGEST:
         for vma in vmas if value >= 0 else ():

@@ -92,11 +92,11 @@ class Replayer:
         """By pid: a task is in one call at a time."""
         self._early: set[tuple[int, int]] = set()
         self._family = _Family(log)
-        self._ends = {
-            (event.pid, event.began): event
-            for event in log.events
-            if isinstance(event, Call) and event.began != event.line
-        }
+        calls = [event for event in log.events if isinstance(event, Call)]
+        self._mapping = [call for call in calls if call.name in memory.CHANGES]
+        self._asked: set[tuple[int, int]] = set()
+        """Those of them that were questions."""
+        self._ends = {(call.pid, call.began): call for call in calls if call.began != call.line}
 
     # ---- events
 
@@ -158,7 +158,9 @@ class Replayer:
                 self.not_compared[made.why.reason] += 1
             else:
                 self.outside[call.name] += 1
-        elif made.ask is not None and made.ask.expected is None:
+        if made.ask is not None and call.name in memory.CHANGES:
+            self._asked.add((call.pid, call.began))
+        if made.ask is not None and made.ask.expected is None:
             self.followed += 1
         elif made.ask is not None and made.fits:
             self.equal[call.name] += 1
@@ -194,7 +196,25 @@ class Replayer:
             self.unreadable.append(Line(fork.line, fork.text, str(error)))
             self._do(lambda: self.machine.begin(pid, line))
             return
+        if not flags & processes.VM and self._remapped_meanwhile(fork):
+            self._do(lambda: self._lose_all(fork))
         self._do(lambda: processes.clone(self.machine, flags, fork.pid, pid, line))
+
+    def _remapped_meanwhile(self, fork: Call) -> bool:
+        """Whether another thread changed what a process has mapped of the model's while it was copied."""
+        tasks = self.machine.state.tasks
+        for call in self._mapping:
+            overlaps = call.began < fork.line and call.line > fork.began and call.pid != fork.pid
+            if not overlaps or call.pid not in tasks or tasks[call.pid].mm is not tasks[fork.pid].mm:
+                continue
+            if (call.pid, call.began) in self._asked or memory.concerns(self.machine, call):
+                return True
+        return False
+
+    def _lose_all(self, fork: Call) -> None:
+        for inode in self.machine.files_of(fork.pid):
+            told = f"a thread changed mappings while {fork.name}() of line {fork.line} copied them"
+            self.machine.lose(inode, told)
 
     # ---- answers
 

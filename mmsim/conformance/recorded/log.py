@@ -21,7 +21,7 @@ from mmsim.conformance.recorded.syntax import Unreadable, annotated, number, ski
 from mmsim.errors import UserError
 
 PREFIX: Final = re.compile(
-    r"(?:\[pid\s+(?P<shown>\d+)(?:<[^>]*>)?\]\s+|(?P<first>\d+)(?:<[^>]*>)?\s+(?!$))?"
+    r"\s*(?:\[pid\s+(?P<shown>\d+)(?:<[^>]*>)?\]\s+|(?P<first>\d+)(?:<[^>]*>)?\s+(?!$))?"
     r"(?:(?:\d\d:\d\d:\d\d(?:\.\d+)?|\d+\.\d+)\s+)?(?:\(\+\s*\d+\.\d+\)\s+)?"
     r"(?:\[\s*\d+\]\s+)?(?:\[[0-9a-f?]{8,16}\]\s+)?"
 )
@@ -225,19 +225,23 @@ def _pids(lines: list[str], numbered: list[tuple[int, str]]) -> Iterator[int]:
     given = [int(match["shown"] or match["first"] or 0) if match else 0 for match in shown]
     bracketed = any(match and match["shown"] for match in shown)
     children = {int(match["pid"]) for _, line in numbered if (match := ATTACHED.match(line))}
-    for line in lines:
-        body = _body(line)
-        name = RESUMED.match(body) or CALL.match(body)
-        answer = re.search(r"=\s+(\d+)\s*(?:<[\d.]+>)?$", body)
-        if name and name["name"] in FORKS and answer:
-            children.add(int(answer[1]))
+    made = list(map(_child, lines))
+    children.update(child for child in made if child)
     first = next((pid for pid in given if pid and pid not in children), 0)
     alive = {first}
-    for line, pid in zip(lines, given, strict=True):
+    for line, pid, child in zip(lines, given, made, strict=True):
         whose = pid
         if bracketed and not pid:
             whose = first if first in alive or len(alive) != 1 else next(iter(alive))
-        alive.add(whose)
+        alive.update({whose, child or whose})
         yield whose
         if EXIT.match(_body(line)):
             alive.discard(whose)
+
+
+def _child(line: str) -> int:
+    """The pid that a line says was made, or 0."""
+    body = _body(line)
+    name = RESUMED.match(body) or CALL.match(body)
+    answer = re.search(r"=\s+(0x[0-9a-f]+|\d+)\s*(?:<[\d.]+>)?$", body)
+    return number(answer[1]) if name and name["name"] in FORKS and answer else 0

@@ -147,6 +147,16 @@ def skip_annotation(text: str, at: int) -> int:
     raise Unreadable("what a descriptor refers to does not end")
 
 
+def skip_comment(text: str, at: int) -> int:
+    """Behind a comment, which may have another one in it."""
+    depth = 0
+    for mark in re.finditer(r"/\*|\*/", text[at:]):
+        depth += 1 if mark[0] == "/*" else -1
+        if not depth:
+            return at + mark.end()
+    raise Unreadable("a comment does not end")
+
+
 def annotated(text: str, at: int) -> bool:
     """Whether the `<` at `at` opens what a descriptor refers to: it follows a number or AT_FDCWD at once."""
     before = re.search(r"(?:AT_FDCWD|(?<![A-Za-z0-9_])-?[0-9a-fA-Fx]+)$", text[max(at - 24, 0) : at])
@@ -164,10 +174,7 @@ def split(text: str, at: int = 0, ends: str = ")") -> tuple[tuple[str, ...], int
             at = skip_string(text, at)
             continue
         if text.startswith("/*", at):
-            end = text.find("*/", at)
-            if end < 0:
-                raise Unreadable("a comment does not end")
-            at = end + 2
+            at = skip_comment(text, at)
             continue
         if letter == "<" and annotated(text, at):
             at = skip_annotation(text, at)
@@ -211,8 +218,10 @@ def number(argument: str) -> int:
 
     Hexadecimal is how strace prints raw arguments, where a negative number has 32 or 64 bits.
     """
-    plain = re.sub(r"/\*.*?\*/", "", argument).strip()
-    value = 0
+    plain, value = argument, 0
+    while "/*" in plain:
+        at = plain.index("/*")
+        plain = plain[:at] + plain[skip_comment(plain, at) :]
     for part in plain.split("|"):
         value |= _term(part.strip(), argument)
     return value

@@ -107,7 +107,7 @@ def mmap(machine: Machine, call: Call) -> Ask:
         raise NotModelled(rule=Rule.RESOURCES)
     kind = {MAP_SHARED: MAP_SHARED, MAP_PRIVATE: MAP_PRIVATE, VALIDATE: MAP_SHARED}.get(flags & TYPE, flags & TYPE)
     strange = flags & ~(TYPE | NO_MATTER | MAP_FIXED | NOREPLACE) or prot & ~PROTECTIONS
-    reason = "flags that the model does not have" if strange else ""
+    reason = f"it was mapped with flags that the model does not have in line {call.line}" if strange else ""
     if file is not None:
         reason = machine.state.lost.get(file.inode, reason)
         if length > LARGEST:

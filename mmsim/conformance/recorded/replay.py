@@ -184,9 +184,12 @@ class Replayer:
             self.outside[call.name] += 1
             return
         self.followed += 1
+        known = self._family.known(call)
         child = self._family.child_of(call)
         if child is not None:
             self._child(call, child, call.line)
+        elif not known:
+            self._do(lambda: self._lose_all(call, f"the child of {call.name}() in line {call.line} is not in the log"))
 
     def _child(self, fork: Call, pid: int, line: int) -> None:
         self._family.met.add(pid)
@@ -197,7 +200,8 @@ class Replayer:
             self._do(lambda: self.machine.begin(pid, line))
             return
         if not flags & processes.VM and self._remapped_meanwhile(fork):
-            self._do(lambda: self._lose_all(fork))
+            told = f"a thread changed mappings while {fork.name}() of line {fork.line} copied them"
+            self._do(lambda: self._lose_all(fork, told))
         self._do(lambda: processes.clone(self.machine, flags, fork.pid, pid, line))
 
     def _remapped_meanwhile(self, fork: Call) -> bool:
@@ -211,9 +215,8 @@ class Replayer:
                 return True
         return False
 
-    def _lose_all(self, fork: Call) -> None:
+    def _lose_all(self, fork: Call, told: str) -> None:
         for inode in self.machine.files_of(fork.pid):
-            told = f"a thread changed mappings while {fork.name}() of line {fork.line} copied them"
             self.machine.lose(inode, told)
 
     # ---- answers
@@ -378,6 +381,10 @@ class _Family:
         if found is not None:
             self._forks.remove(found)
         return found
+
+    def known(self, fork: Call) -> bool:
+        """Whether its child was met already."""
+        return fork not in self._forks
 
     def child_of(self, fork: Call) -> int | None:
         """The task that the call has made, unless it was met before the call ended, or is not in the log."""

@@ -42,8 +42,10 @@ def text(result: Result) -> str:
     if result.unreadable:
         lines.append("")
     lines += _counted("Compared", result.compared_by_name)
-    lines += [f"Taken from the log: {rule.value} ({count:,})" for rule, count in result.rules]
-    lines += [f"Not compared: {reason} ({count:,})" for reason, count in result.not_compared]
+    for rule, count in result.rules:
+        lines += _folded(f"Taken from the log: {rule.value} ({count:,})")
+    for reason, count in result.not_compared:
+        lines += _folded(f"Not compared: {reason} ({count:,})")
     lines += _counted("Outside the model", result.outside)
     if result.endless:
         calls = tuple((f"{began.name} (line {began.line})", 1) for began in result.endless)
@@ -59,7 +61,11 @@ def text(result: Result) -> str:
 def _counted(title: str, counts: tuple[tuple[str, int], ...]) -> list[str]:
     """`Title: name 3, other 2`, folded."""
     told = ", ".join(f"{name} {count:,}" for name, count in counts)
-    return textwrap.wrap(f"{title}: {told}", LONGEST, subsequent_indent="    ") if told else []
+    return _folded(f"{title}: {told}") if told else []
+
+
+def _folded(sentence: str) -> list[str]:
+    return textwrap.wrap(sentence, LONGEST, subsequent_indent="    ")
 
 
 def _short(line: str) -> str:

@@ -17,7 +17,8 @@ from typing import Final
 
 import attrs
 
-from mmsim.conformance.recorded.syntax import Unreadable, annotated, number, skip_annotation, split
+from mmsim.conformance.recorded import syntax
+from mmsim.conformance.recorded.syntax import Unreadable, annotated, skip_annotation, split
 from mmsim.errors import UserError
 
 PREFIX: Final = re.compile(
@@ -201,7 +202,7 @@ def _call(pid: int, began: int, line: int, name: str, text: str) -> Call:
     result = RESULT.match(text, end + 1)
     if result is None:
         raise Unreadable("the call has no result")
-    value = None if result["value"] == "?" else number(result["value"])
+    value = None if result["value"] == "?" else syntax.number(result["value"])
     at = result.end()
     if at < len(text) and text[at] == "<" and annotated(text, at):
         at = skip_annotation(text, at)
@@ -244,4 +245,4 @@ def _child(line: str) -> int:
     body = _body(line)
     name = RESUMED.match(body) or CALL.match(body)
     answer = re.search(r"=\s+(0x[0-9a-f]+|\d+)\s*(?:<[\d.]+>)?$", body)
-    return number(answer[1]) if name and name["name"] in FORKS and answer else 0
+    return syntax.number(answer[1]) if name and name["name"] in FORKS and answer else 0

@@ -435,6 +435,10 @@ def test_what_is_taken_from_the_log_is_counted(lines, rule):
         "mmap(NULL, 4096, PROT_READ, MAP_SHARED_VALIDATE|MAP_SYNC, 3, 0) = 0x7f0000",
         "sendmsg(9, {msg_control=[{cmsg_len=20, cmsg_type=SCM_RIGHTS, cmsg_data=[3]}], msg_flags=0}, 0) = 1",
         "copy_file_range(9, NULL, 3, NULL, 100, 0) = 100",
+        'truncate("/proc/self/fd/3", 100) = 0',
+        'pwritev2(3, [{iov_base="abc", iov_len=3}], 1, 0, RWF_APPEND) = 3',
+        "io_submit(0x7f00, 1, [{aio_data=0, aio_fildes=3, aio_buf=0x7f0000, aio_nbytes=4096}]) = 1",
+        "io_uring_enter(9, 1, 0, 0, NULL, 8) = 1",
         "fcntl(3, F_SETFL, O_RDWR|O_APPEND) = 0",
         "ioctl(9, UDMABUF_CREATE, 0x7ffe) = 4",
         "ioctl(3, FS_IOC_SETFLAGS, [FS_IMMUTABLE_FL]) = 0",
@@ -459,6 +463,22 @@ def test_moving_a_mapping():
 
 
 # ---- bad logs, and what is printed
+
+
+def test_vectors_are_one_read_or_write():
+    parts = '[{iov_base="abc", iov_len=3}, {iov_base="de", iov_len=2}]'
+    result = replayed(
+        NEW,
+        f"writev(3, {parts}, 2) = 5",
+        f"pwritev2(3, {parts}, 2, -1, 0) = 5",
+        f"preadv(3, {parts.replace('=2', '=9')}, 2, 0) = 10",
+        "lseek(3, 0, SEEK_CUR) = 10",
+    )
+    assert lines_that_differ(replayed(NEW, f"writev(3, {parts}, 2) = 3")) == [2]
+    assert lines_that_differ(result) == []
+    hidden = (NEW, "writev(3, 0x7f00, 2) = 5", "lseek(3, 0, SEEK_SET) = 0", "readv(3, 0x7f00, 2) = {}")
+    assert lines_that_differ(replayed(*hidden[:3], hidden[3].format(5), "lseek(3, 0, SEEK_CUR) = 5")) == []
+    assert lines_that_differ(replayed(*hidden[:3], hidden[3].format(6))) == [4]
 
 
 def test_a_log_of_something_else(tmp_path):

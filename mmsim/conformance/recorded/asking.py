@@ -28,7 +28,7 @@ class Rule(Enum):
     NUMBER = "the number of a descriptor"
     BYTES = "the bytes of a read, where somebody may have stored to the file or the log does not show what was written"
     DATA = "the data of a write, which the log does not show: as many zeros are written"
-    LENGTH = "how much was spliced or sent"
+    LENGTH = "how much was spliced or sent, or read into a vector that the log does not show"
     HELD = "whether pages were still held by a call whose buffer or end the log does not show"
     ORDER = "the order of calls that overlapped"
     RESOURCES = "what Linux ran out of, or a signal that came in between"

@@ -13,6 +13,7 @@ from mmsim.kernel.types import File
 from mmsim.syscalls import PAGE_SIZE
 
 PERMISSIONS: Final = 0o7777
+POSITIONED: Final = ("pread64", "pwrite64", "preadv", "pwritev")
 HUGE_PAGE: Final = 2 << 20
 
 
@@ -98,21 +99,44 @@ def read(machine: Machine, call: Call) -> Ask:
 
 def readv(machine: Machine, call: Call) -> Ask:
     """readv() and preadv(), which are one read in a loop."""
-    parts = [fields(element) for element in elements(call.arguments[1])]
-    if not parts or any("iov_len" not in part for part in parts):
-        modelled(machine, call, descriptor(call.arguments[0]))
-        raise NotModelled("the log does not show its vector")
+    plain(machine, call)
+    parts = vector(call)
+    if parts is None:
+        if answered(call) < 0:
+            raise NotModelled("the log does not show its vector")
+        return _reading(machine, call, answered(call), b"", _offset(call, 3), (Rule.LENGTH,))
     first = string(parts[0].get("iov_base", ""))
     length = sum(number(part["iov_len"]) for part in parts)
     return _reading(machine, call, length, first.data if first else b"", _offset(call, 3))
 
 
+def vector(call: Call) -> list[dict[str, str]] | None:
+    """The buffers of a vector; None where the log does not show them, as with -e raw."""
+    parts = [fields(element) for element in elements(call.arguments[1])]
+    return parts if parts and all("iov_len" in part for part in parts) else None
+
+
 def _offset(call: Call, at: int) -> int | None:
-    positioned = call.name in {"pread64", "pwrite64", "preadv", "pwritev", "pread", "pwrite"}
-    return signed(call.arguments[at]) if positioned else None
+    """Where it reads or writes; None for the file's position, which preadv2() and pwritev2() call -1."""
+    if call.name.endswith("v2"):
+        offset = signed(call.arguments[at])
+        return None if offset == -1 else offset
+    return signed(call.arguments[at]) if call.name in POSITIONED else None
 
 
-def _reading(machine: Machine, call: Call, length: int, shown: bytes, offset: int | None) -> Ask:
+def plain(machine: Machine, call: Call) -> None:
+    """Refuse preadv2() and pwritev2() with flags (RWF_APPEND and its kin)."""
+    if not call.name.endswith("v2") or not number(call.arguments[4]):
+        return
+    file = modelled(machine, call, descriptor(call.arguments[0]))
+    if file is not None and call.value is not None and call.value > 0:
+        machine.lose(file.inode, f"{call.name}() with flags in line {call.line}")
+    raise NotModelled("flags that the model does not have")
+
+
+def _reading(
+    machine: Machine, call: Call, length: int, shown: bytes, offset: int | None, rules: tuple[Rule, ...] = ()
+) -> Ask:
     fd, value = descriptor(call.arguments[0]), answered(call)
     file = modelled(machine, call, fd)
     if value == -errno.EFAULT:
@@ -128,7 +152,7 @@ def _reading(machine: Machine, call: Call, length: int, shown: bytes, offset: in
         return len(answer), shown if unknown else answer[: len(shown)]
 
     counted = (Rule.BYTES,) if unknown and shown else ()
-    return Ask(call, perform, (value, shown) if value >= 0 else value, counted)
+    return Ask(call, perform, (value, shown) if value >= 0 else value, (*counted, *rules))
 
 
 # ---- writing
@@ -141,12 +165,12 @@ def write(machine: Machine, call: Call) -> Ask:
 
 def writev(machine: Machine, call: Call) -> Ask:
     """writev() and pwritev(), which are one write in a loop."""
-    file = modelled(machine, call, descriptor(call.arguments[0]))
-    parts = [fields(element) for element in elements(call.arguments[1])]
-    if not parts or any("iov_len" not in part for part in parts):
-        if file is not None and call.value is not None and call.value > 0:
-            machine.lose(file.inode, f"line {call.line} does not show the vector that it wrote")
-        raise NotModelled("the log does not show its vector")
+    plain(machine, call)
+    parts = vector(call)
+    if parts is None:
+        if answered(call) < 0:
+            raise NotModelled("the log does not show its vector")
+        return writing(machine, call, (None,), answered(call), _offset(call, 3))
     texts = tuple(string(part.get("iov_base", "")) for part in parts)
     return writing(machine, call, texts, sum(number(part["iov_len"]) for part in parts), _offset(call, 3))
 
@@ -267,10 +291,12 @@ HANDLERS: Final = {
     "pread64": read,
     "readv": readv,
     "preadv": readv,
+    "preadv2": readv,
     "write": write,
     "pwrite64": write,
     "writev": writev,
     "pwritev": writev,
+    "pwritev2": writev,
     "sendfile": sendfile,
     "splice": splice,
 }

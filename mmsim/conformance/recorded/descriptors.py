@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import re
 from typing import Final
 
 from mmsim.conformance.recorded.asking import Ask, NotModelled, Rule, answered, followed, installing, modelled
 from mmsim.conformance.recorded.log import Call
 from mmsim.conformance.recorded.machine import Machine
 from mmsim.conformance.recorded.syntax import CONSTANTS, descriptor, number, string
+from mmsim.conformance.recorded.unseen import FD_LINK
 from mmsim.syscalls import F_SEAL_EXEC, F_SEAL_WRITE, MFD_CLOEXEC, MFD_EXEC, MFD_NOEXEC_SEAL, O_CREAT, O_TRUNC
 
 F_DUPFD, F_SETFD, F_SETFL = 0, 2, 4
@@ -20,7 +20,6 @@ O_APPEND, O_CLOEXEC, O_EXCL, O_NOFOLLOW, O_PATH = (
 O_DIRECTORY: Final = CONSTANTS["O_DIRECTORY"]
 ACCESS: Final = 3
 UNSHARE, MARK = CONSTANTS["CLOSE_RANGE_UNSHARE"], CONSTANTS["CLOSE_RANGE_CLOEXEC"]
-FD_LINK: Final = re.compile(rb"(?:/proc/(?P<pid>self|thread-self|\d+)(?:/task/\d+)?/fd|/dev/fd)/(?P<fd>\d+)$")
 NAME_MAX: Final = 249
 INT: Final = 0xFFFFFFFF
 

@@ -20,6 +20,9 @@ LENGTHS: Final = ("iov_len", "aio_nbytes")
 UDMABUF: Final = re.compile(r"UDMABUF_CREATE|0x40(?:18|08)754[23]|0x75, 0x4[23]")
 USERFAULTFD: Final = re.compile(r"UFFDIO_|0x[0-9a-f]{4}aa[0-9a-f]{2}\b|0xaa, ")
 SETFLAGS: Final = re.compile(r"FS_IOC_(?:SETFLAGS|FSSETXATTR)|FICLONE|0x40086602")
+FD_LINK: Final = re.compile(rb"(?:/proc/(?P<pid>self|thread-self|\d+)(?:/task/\d+)?/fd|/dev/fd)/(?P<fd>\d+)$")
+"""The path of an open descriptor."""
+BY_PATH: Final = frozenset({"truncate", "creat", "openat2", "chmod", "fchmodat", "fchmodat2"})
 NOEXEC: Final = b"/proc/sys/vm/memfd_noexec"
 MAKES_DESCRIPTORS: Final = frozenset(
     {
@@ -62,6 +65,7 @@ def after(machine: Machine, call: Call) -> None:
     if call.value is None or call.value < 0:
         return
     if call.name in LASTING:
+        _queued(machine, call)
         regions = tuple(_regions(call.name, call.arguments)) or None
         machine.hold_memory(call.pid, call.line, call.name, regions, write=call.name != "vmsplice", lasting=True)
     elif call.name in {"open", "openat"}:
@@ -75,11 +79,12 @@ def after(machine: Machine, call: Call) -> None:
         _ioctl(machine, call)
     elif call.name in {"sendmsg", "sendmmsg"}:
         _passed(machine, call)
-    elif call.name in {"copy_file_range", "pwritev2", "fsetxattr", "tee"}:
-        at = 2 if call.name == "copy_file_range" else 0
-        file = machine.file(call.pid, descriptor(call.arguments[at]))
+    elif call.name == "copy_file_range":
+        file = machine.file(call.pid, descriptor(call.arguments[2]))
         if file is not None and call.value:
-            machine.lose(file.inode, f"{call.name}() in line {call.line}")
+            machine.lose(file.inode, f"copy_file_range() in line {call.line}")
+    elif call.name in BY_PATH:
+        _by_path(machine, call)
 
 
 def _sysctl(machine: Machine, call: Call) -> None:
@@ -89,6 +94,29 @@ def _sysctl(machine: Machine, call: Call) -> None:
     text = string(call.arguments[1])
     if text is not None and text.data.strip().isdigit():
         machine.state.noexec[machine.state.namespaces[call.pid][-1]] = int(text.data)
+
+
+def _queued(machine: Machine, call: Call) -> None:
+    """Requests that may write to a file: aio names it, an io_uring does not, for its queue is in memory."""
+    files = machine.files_of(call.pid) if call.name == "io_uring_enter" else ()
+    for match in re.finditer(r"aio_fildes=(-?\w+)", ", ".join(call.arguments)):
+        file = machine.file(call.pid, descriptor(match[1]))
+        files += (file.inode,) if file is not None else ()
+    for inode in files:
+        machine.lose(inode, f"{call.name}() of line {call.line} may write to it")
+
+
+def _by_path(machine: Machine, call: Call) -> None:
+    """A change by way of /proc/PID/fd/N."""
+    for argument in call.arguments[:2]:
+        path = string(argument)
+        link = FD_LINK.match(path.data) if path is not None else None
+        if link is None:
+            continue
+        pid = call.pid if link["pid"] in {None, b"self", b"thread-self"} else int(link["pid"])
+        file = machine.file(pid, int(link["fd"])) if pid in machine.state.tasks else None
+        if file is not None:
+            machine.lose(file.inode, f"{call.name}() by its path in line {call.line}")
 
 
 def _ioctl(machine: Machine, call: Call) -> None:

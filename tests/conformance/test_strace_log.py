@@ -169,9 +169,10 @@ def test_numbers(text, value):
     assert syntax.number(text) == value
 
 
-def test_an_unknown_name_is_no_number():
-    with pytest.raises(syntax.Unreadable, match="MAP_NEVER"):
-        syntax.number("MAP_SHARED|MAP_NEVER")
+@pytest.mark.parametrize("text", ["MAP_SHARED|MAP_NEVER", "089", "0x", "", "1<<99999999", "9" * 30, "3 4"])
+def test_what_is_no_number(text):
+    with pytest.raises(syntax.Unreadable, match="is no number and no flag"):
+        syntax.number(text)
 
 
 def test_raw_arguments_have_a_sign():

@@ -29,6 +29,12 @@ def sized(machine: Machine, call: Call, file: File | None, end: int) -> None:
         raise NotModelled("part of a huge page")
 
 
+def counted_in_bytes(length: int) -> None:
+    """Refuse what access_ok() and rw_verify_area() refuse before any file system is asked."""
+    if not 0 <= length < 1 << 63:
+        raise NotModelled("a length that is no number of bytes")
+
+
 def ftruncate(machine: Machine, call: Call) -> Ask:
     """A new size."""
     fd, length = descriptor(call.arguments[0]), signed(call.arguments[1])
@@ -141,6 +147,7 @@ def _reading(
     file = modelled(machine, call, fd)
     if value == -errno.EFAULT:
         raise NotModelled(rule=Rule.POINTER)
+    counted_in_bytes(length)
     unknown = file is not None and file.inode in machine.state.unknown
     shown = shown[: max(value, 0)]
 
@@ -181,6 +188,7 @@ def writing(machine: Machine, call: Call, texts: tuple[Text | None, ...], length
     file = modelled(machine, call, fd)
     if value == -errno.EFAULT:
         raise NotModelled(rule=Rule.POINTER)
+    counted_in_bytes(length)
     sized(machine, call, file, 0 if file is None else written_up_to(machine, file, length, offset))
     data = b"".join(text.data for text in texts if text is not None)
     known = len(data) == length and not any(text is None or text.cut for text in texts)
@@ -254,6 +262,7 @@ def _moved_in(machine: Machine, call: Call, out: int, to: str, length: int) -> A
     if value == 0 or (value < 0 and value not in (-errno.EPERM, -errno.EBADF)):
         raise NotModelled("nothing was moved")
     moved, offset = value if value > 0 else length, _told(to)
+    counted_in_bytes(moved)
     sized(machine, call, file, 0 if file is None else written_up_to(machine, file, moved, offset))
 
     def perform() -> int:

@@ -21,7 +21,7 @@ from mmsim.conformance.recorded import contents, descriptors, memory, processes,
 from mmsim.conformance.recorded.asking import Ask, NotModelled, Rule
 from mmsim.conformance.recorded.log import FORKS, Began, Call, Ended, Line, Log
 from mmsim.conformance.recorded.machine import Machine, Snapshot
-from mmsim.conformance.recorded.syntax import Unreadable
+from mmsim.conformance.recorded.syntax import Unreadable, descriptor
 from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
 from mmsim.steps import KernelBug
@@ -127,12 +127,22 @@ class Replayer:
         self._done.append(redo)
 
     def _began(self, began: Began) -> None:
-        if began.name in HANDLERS and (began.pid, began.line) in self._ends:
+        if (began.pid, began.line) in self._ends and self._may_be_asked(began):
             self._marks[began.pid] = Mark(self.machine.snapshot(), len(self._done))
         try:
             self._do(lambda: unseen.may_pin(self.machine, began))
         except Unreadable:
             return  # it is told when the whole of the call is there
+
+    def _may_be_asked(self, began: Began) -> bool:
+        """Whether it may become a question: what reads a pipe for ever does not, and nobody comes back to its start."""
+        if began.name not in contents.HANDLERS:
+            return began.name in HANDLERS
+        try:
+            told = [descriptor(argument) for argument in began.arguments[:3]]
+        except Unreadable:
+            return True
+        return any(self.machine.file(began.pid, fd) is not None for fd in told)
 
     def _ended(self, call: Call) -> None:
         mark = self._marks.pop(call.pid, None)
@@ -223,6 +233,10 @@ class Replayer:
 
     def _make(self, call: Call, mark: Mark | None) -> Made:
         """Make a call: with Linux's answer, if at any moment and with any of what was not seen the model gives it."""
+        if call.name not in HANDLERS:
+            made = self._act(call)
+            self._done.append(self._again(call))
+            return made
         before = self.machine.snapshot()
         made = self._act(call)
         if made.ask is not None and made.ask.about_pins and self.machine.state.holders:

@@ -235,10 +235,12 @@ def number(argument: str) -> int:
 def _term(part: str, whole: str) -> int:
     first, shift, second = part.partition("<<")
     if shift:
-        return _term(first.strip(), whole) << _term(second.strip(), whole)
-    if NUMBER.fullmatch(part):
-        if re.fullmatch(r"-?0[0-7]+", part):
-            return int(part, 8)
+        bits = _term(second.strip(), whole)
+        if 0 <= bits < WORD_BITS:
+            return _term(first.strip(), whole) << bits
+    if re.fullmatch(r"-?0[0-7]+", part):
+        return int(part, 8)
+    if re.fullmatch(r"-?(?:0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,19})", part):
         return int(part, 0)
     if part in CONSTANTS:
         return CONSTANTS[part]

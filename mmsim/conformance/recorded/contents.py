@@ -195,13 +195,18 @@ def writing(machine: Machine, call: Call, texts: tuple[Text | None, ...], length
 
     def perform() -> int:
         calls = machine.calls(call.pid)
-        sent = data if known else bytes(length)
+        sent = data if known else zeros(file, length)
         answer: int = machine.run(calls.write(fd, sent) if offset is None else calls.pwrite(fd, sent, offset))
         if not known and file is not None and answer > 0:
             machine.stored_to(file.inode)
         return answer
 
     return Ask(call, perform, value, () if known or value < 0 else (Rule.DATA,))
+
+
+def zeros(file: File | None, length: int) -> bytes:
+    """In place of data that the log does not show; nothing where there is no file to write it to."""
+    return b"" if file is None else bytes(length)
 
 
 def written_up_to(machine: Machine, file: File, length: int, offset: int | None) -> int:
@@ -268,7 +273,7 @@ def _moved_in(machine: Machine, call: Call, out: int, to: str, length: int) -> A
     def perform() -> int:
         calls = machine.calls(call.pid)
         answer: int = machine.run(
-            calls.write(out, bytes(moved)) if offset is None else calls.pwrite(out, bytes(moved), offset)
+            calls.write(out, zeros(file, moved)) if offset is None else calls.pwrite(out, zeros(file, moved), offset)
         )
         if file is not None and answer > 0:
             machine.stored_to(file.inode)

@@ -39,6 +39,7 @@ def list_(what: str, form: str) -> None:
 @click.option(
     "--random", "programs", type=click.IntRange(min=1), metavar="N", help="Perform N random programs instead."
 )
+@click.option("--strace", "log", metavar="FILE", help="Replay a log of `strace -f` in the model instead.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
 @SEED
 @FORMAT
@@ -50,6 +51,7 @@ def conform(
     release: str | None,
     runs: int | None,
     programs: int | None,
+    log: str | None,
     seconds: float | None,
     seed: int,
     form: str,
@@ -57,15 +59,20 @@ def conform(
     """Hold the model against the running kernel.
 
     Run a SCENARIO there and judge each outcome by the model, or with --random N perform N random programs of system
-    calls, one call after the other, there and in the model: every answer has to be the same.
+    calls, one call after the other, there and in the model: every answer has to be the same.  With --strace FILE the
+    calls are those of any program that strace has recorded, and --release says on which kernel, if not on this one.
     """
+    if log is not None:
+        if (scenario, runs, programs, seconds) != (None, None, None, None):
+            raise UserError("--strace replays a log as it is; leave SCENARIO, --random, --runs and --seconds out")
+        return conform_log(log, strategy, release, form)
     if programs is not None:
         if scenario is not None or runs is not None:
             msg = f"--random makes programs of its own; leave {'--runs' if scenario is None else scenario!r} out"
             raise UserError(msg)
         return conform_programs(programs, strategy, release, seconds, seed, form)
     if scenario is None:
-        raise UserError("conform takes a SCENARIO to run on the running kernel, or --random N")
+        raise UserError("conform takes a SCENARIO to run on the running kernel, or --random N, or --strace FILE")
     return conform_scenario(scenario, strategy, release, runs or 1000, seconds, seed, form)
 
 
@@ -89,6 +96,20 @@ def conform_programs(
     meter.end()
     status = report.status(result)
     say(as_json("conform", [json_.programs(result)], status) if form == "json" else report.text(result))
+    return status
+
+
+def conform_log(log: str, strategy: str, release: str | None, form: str) -> int:
+    """A log of strace."""
+    from pathlib import Path
+
+    from mmsim.conformance.recorded import run
+    from mmsim.report import recorded
+
+    known = batch.find_release(release) if release else None
+    result = run.conform_log(Path(log), batch.find_strategy(strategy), known)
+    status = recorded.status(result)
+    say(as_json("conform", [recorded.as_data(result)], status) if form == "json" else recorded.text(result))
     return status
 
 

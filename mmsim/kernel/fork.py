@@ -88,8 +88,8 @@ def wrprotected(pte: Pte) -> Pte:
     return attrs.evolve(pte, write=False)
 
 
-async def do_fork(k: Kernel, child: Process) -> int:
-    """Make `child` a copy of the caller's process, ready to run; its pid."""
+async def copy_files(k: Kernel, child: Process) -> None:
+    """Give the child descriptors of its own for the files that the caller has open."""
     open_fds = await k.process.open_fds.load()
     for number in open_fds:
         file = await k.process.fd(number).load()
@@ -97,6 +97,11 @@ async def do_fork(k: Kernel, child: Process) -> int:
             await get_file(file)
         await child.fd(number).store(file)
     await child.open_fds.store(open_fds)
+
+
+async def do_fork(k: Kernel, child: Process) -> int:
+    """Make `child` a copy of the caller's process, ready to run; its pid."""
+    await copy_files(k, child)
     await dup_mmap(k, child)
     return 2
 
@@ -105,8 +110,13 @@ async def do_exit(k: Kernel) -> None:
     """exit_aio() waits for every asynchronous I/O of the process *before* exit_mmap() lets the mappings go."""
     await k.process.reqs_active.wait_until(nothing_in_flight)
     await mmput(k)
+    await exit_files(k)
+    await io_ring_exit(k)
+
+
+async def exit_files(k: Kernel) -> None:
+    """Close every descriptor of the process."""
     for number in await k.process.open_fds.exchange(()):
         file = await k.process.fd(number).exchange(None)
         if file is not None:
             await fput(k, file)
-    await io_ring_exit(k)

@@ -54,6 +54,9 @@ seconds}.
 A result of `conform --random`: {linux, release, strategy, seed, programs, calls, agreed, skipped, interrupted,
 not_asked: [TEXT], forking, linux_seconds, forking_seconds, model_seconds, differences: [{program, repeats, scenario,
 calls: [{process, call, linux, model, agree}]}]}; `scenario` is the text of a scenario file.
+A result of `conform --strace`: {path, release, strategy, lines, calls, compared: {CALL: N}, agreed, followed,
+differences: [{line, call, linux, model}], taken_from_the_log: {TEXT: N}, not_compared: {TEXT: N}, outside: {CALL: N},
+unreadable: [{line, text, reason}], without_end: [{line, call}]}.
 
 Values inside the simulated machine are written as text, exactly as the text report writes them.
 """

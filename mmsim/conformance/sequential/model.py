@@ -87,24 +87,28 @@ class ModelMachine:
         return self._run(getattr(sys, call.verb)(*arguments))
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a call to its end."""
-        values, send, result = self._values, coroutine.send, None
-        try:
-            while True:
-                step: Step[Any] = send(result)
-                cell = step.cell
-                if cell is None:
-                    result = step.effect(None, *step.operands)[0][1]
-                    continue
-                alternatives = step.effect(values.get(cell, cell.initial), *step.operands)
-                if not alternatives:
-                    msg = f"the call waits for ever at {step!r}"
-                    raise KernelBug(msg)
-                values[cell], result = alternatives[0]
-        except StopIteration as end:
-            return end.value
-        finally:
-            coroutine.close()
+        return run_alone(self._values, coroutine)
+
+
+def run_alone(values: dict[Any, Any], coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a call to its end on the cells' `values`: what it answers.  KernelBug where it waits for ever."""
+    send, result = coroutine.send, None
+    try:
+        while True:
+            step: Step[Any] = send(result)
+            cell = step.cell
+            if cell is None:
+                result = step.effect(None, *step.operands)[0][1]
+                continue
+            alternatives = step.effect(values.get(cell, cell.initial), *step.operands)
+            if not alternatives:
+                msg = f"the call waits for ever at {step!r}"
+                raise KernelBug(msg)
+            values[cell], result = alternatives[0]
+    except StopIteration as end:
+        return end.value
+    finally:
+        coroutine.close()
 
 
 def _mounted(world: World, name: str) -> SuperBlock:

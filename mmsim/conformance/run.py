@@ -10,7 +10,6 @@ torn within a word of the model is told apart by the one rule in `mmsim.conforma
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 import pickle
@@ -23,17 +22,16 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
+from mmsim.conformance.needs import refusal
 from mmsim.conformance.probe import Probe
-from mmsim.conformance.real import RealSyscalls
 from mmsim.conformance.stir import Timing, cast_of
 from mmsim.conformance.torn import is_torn
 from mmsim.conformance.worker import SCENARIO_MODULE, ProbeRequest, ProgramsRequest, Request
 from mmsim.errors import UserError
-from mmsim.syscalls import Syscalls
 from mmsim.verdict import WAITING
 
 if TYPE_CHECKING:
@@ -46,8 +44,6 @@ if TYPE_CHECKING:
 SEEDS_APART = 1_000_003
 LANES = 12
 """Instances of a scenario that run at once unless told otherwise."""
-SLOW_DEVICES: Final = ("block", "fuse")
-"""Transports that the FUSE file of the harness can stand for: the model gives both the same outcomes."""
 
 
 @attrs.frozen
@@ -109,26 +105,6 @@ def refuse_model_only(scenario: Scenario) -> None:
         raise UserError(msg)
 
 
-VERBS: Final = frozenset(name for name, value in vars(Syscalls).items() if inspect.iscoroutinefunction(value))
-
-
-def beyond_this_driver(scenario: Scenario) -> str | None:
-    """What a scenario asks for that this driver does not perform on a real kernel, as a sentence; None if nothing."""
-    functions = [value for value in scenario.setup.__globals__.values() if inspect.isfunction(value)]
-    asked = {name for function in functions for name in function.__code__.co_names} & VERBS
-    missing = sorted(name for name in asked if not hasattr(RealSyscalls, name))
-    if missing:
-        return f"{missing[0]}() is not performed on real kernels yet"
-    others = sorted(device.transport for device in scenario.devices if device.transport not in SLOW_DEVICES)
-    if others:
-        return f"a device of transport {others[0]!r} is not there on real kernels yet"
-    if scenario.shmem_huge:
-        return "huge pages are not switched on on real kernels yet"
-    if scenario.mounts:
-        return "file systems are not mounted on real kernels yet"
-    return None
-
-
 def conform(
     scenario: Scenario,
     allowed: Collection[Outcome] | None = None,
@@ -177,9 +153,9 @@ def _perform(
     refuse_model_only(scenario)
     began = time.monotonic()
     release = platform.release()
-    beyond = beyond_this_driver(scenario)
-    if beyond is not None:
-        return ConformanceResult(release, 0, skipped=beyond)
+    refused = refusal(scenario)
+    if refused is not None:
+        return ConformanceResult(release, 0, skipped=refused)
     with tempfile.TemporaryDirectory(prefix="mmsim-") as scratch:
         file, module, name = _home(scenario)
         path = tuple(str(Path(entry).resolve()) for entry in sys.path)

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import attrs
 
-from mmsim.conformance import native, probe
+from mmsim.conformance import native, needs, probe
 from mmsim.conformance.controller import Controller
 from mmsim.conformance.lane import LARGEST_LANE
+from mmsim.conformance.mounts import LANES_WITH_DISKS
 from mmsim.conformance.process import move_high
 from mmsim.conformance.sequential import linux
 from mmsim.conformance.stir import Timing, cast_of
@@ -110,11 +111,13 @@ def perform(request: Request, answers: BinaryIO, session: int) -> None:
         raise UserError(msg)
     memory = native.fault_safe_memory()
     native.prctl(native.PR_SET_CHILD_SUBREAPER, 1)
-    if cast.devices:
+    needs.require(scenario)
+    if cast.devices or scenario.mounts:
         probe.enter_private_mounts()
+    lanes = LANES_WITH_DISKS if any(mount.kind != "tmpfs" for mount in scenario.mounts) else request.lanes
     began = time.monotonic()
     told = 0.0
-    controller = Controller(scenario, cast, memory, Path(request.scratch), request.lanes)
+    controller = Controller(scenario, cast, memory, Path(request.scratch), min(lanes, request.lanes))
 
     def stop() -> bool:
         nonlocal told

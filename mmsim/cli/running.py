@@ -35,20 +35,28 @@ def list_(what: str, form: str) -> None:
 @click.argument("scenario", metavar="[SCENARIO | FILE.py]", required=False)
 @LINUX
 @RELEASE
-@click.option("--runs", type=click.IntRange(min=1), help="How often to run the scenario.  [default: 1000]")
+@click.option("--all", "everything", is_flag=True, help="The whole catalogue, as where no scenario is named.")
+@click.option("--runs", type=click.IntRange(min=1), help="How often to run a scenario.  [default: 1000]")
 @click.option(
     "--random", "programs", type=click.IntRange(min=1), metavar="N", help="Perform N random programs instead."
 )
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after so long; of the catalogue, after so long with each scenario.  [default there: 5]",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Of the catalogue: name what was not seen, and what is not run.")
 @SEED
 @FORMAT
 @TRACEBACK
 def conform(
     *,
     scenario: str | None,
+    everything: bool,
     strategy: str,
     release: str | None,
     runs: int | None,
+    verbose: bool,
     programs: int | None,
     seconds: float | None,
     seed: int,
@@ -56,17 +64,25 @@ def conform(
 ) -> int:
     """Hold the model against the running kernel.
 
-    Run a SCENARIO there and judge each outcome by the model, or with --random N perform N random programs of system
-    calls, one call after the other, there and in the model: every answer has to be the same.
+    Run a SCENARIO there many times, or all of the catalogue, and judge each outcome by the model of that kernel's
+    release; or with --random N perform N random programs of system calls, one call after the other, there and in the
+    model: every answer has to be the same.
     """
+    from mmsim.cli import conforming
+
     if programs is not None:
-        if scenario is not None or runs is not None:
-            msg = f"--random makes programs of its own; leave {'--runs' if scenario is None else scenario!r} out"
+        if scenario is not None or runs is not None or everything:
+            named = scenario or ("--all" if everything else "--runs")
+            msg = f"--random makes programs of its own; leave {named!r} out"
             raise UserError(msg)
         return conform_programs(programs, strategy, release, seconds, seed, form)
+    plan = conforming.RunPlan(strategy, release, runs or conforming.RUNS, seconds, seed)
     if scenario is None:
-        raise UserError("conform takes a SCENARIO to run on the running kernel, or --random N")
-    return conform_scenario(scenario, strategy, release, runs or 1000, seconds, seed, form)
+        return conforming.conform_catalogue(plan, form, verbose=verbose)
+    if everything:
+        msg = f"--all runs the whole catalogue; leave {scenario!r} or --all out"
+        raise UserError(msg)
+    return conforming.conform_scenario(scenario, plan, form)
 
 
 def conform_programs(
@@ -89,36 +105,4 @@ def conform_programs(
     meter.end()
     status = report.status(result)
     say(as_json("conform", [json_.programs(result)], status) if form == "json" else report.text(result))
-    return status
-
-
-def conform_scenario(
-    scenario: str, strategy: str, release: str | None, runs: int, seconds: float | None, seed: int, form: str
-) -> int:
-    """One scenario, many times."""
-    from mmsim import check as checker
-    from mmsim.conformance import run
-    from mmsim.report import conformance, json_
-    from mmsim.verdict import Holds
-
-    test = batch.load(scenario, strategy, release)
-    run.refuse_model_only(test.scenario)  # before the model is searched for nothing
-    meter = Meter(f"{test.name} on the running kernel")
-    verdict = checker.check(test, progress=meter)
-    meter.end()
-    complete = isinstance(verdict, Holds)
-    result = run.conform(
-        test.scenario,
-        verdict.outcomes if complete else None,
-        runs=runs,
-        seed=seed,
-        seconds=seconds,
-        progress=meter.runs,
-    )
-    meter.end()
-    status = conformance.status(result, complete=complete)
-    if form == "json":
-        say(as_json("conform", [json_.conformed(test, result, complete=complete)], status))
-    else:
-        say(conformance.text(test, result, complete=complete))
     return status

@@ -4,7 +4,7 @@ The calls themselves are in `mmsim.conformance.entry`: coroutines that never yie
 
 Every call is the raw system call and its answer the raw answer.  What differs from a plain program, and why:
 
-- mmap() passes a hint, a fresh address of an arena far from the interpreter's own memory.  An address that a scenario
+- mmap() passes a hint, the next address of an arena far from the interpreter's own memory.  An address that a scenario
   has unmapped is therefore never used again for Python's memory, which a scenario's store would otherwise overwrite.
 - Asynchronous I/O is a helper thread that makes the blocking read(2) or write(2) on the slow device.  The submission
   returns once the device has the request (the pages are pinned), or with the error that the call had at once.
@@ -18,7 +18,7 @@ Not covered: I/O that pins one part of a buffer and fails on the next (FUSE tran
 from __future__ import annotations
 
 import ctypes
-import itertools
+import threading
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 ThreadFunction = Callable[..., Coroutine[Any, Any, object]]
 
 ARENA: Final = 0x10_0000_0000
-LARGEST_MAPPING: Final = 1 << 26
-MAPPINGS: Final = 512
+ARENA_BYTES: Final = 1 << 35
+ARENA_END: Final = ARENA + ARENA_BYTES
 INT: Final = 4
 POINTER: Final = 8
 FIRST: Final = 3
@@ -47,24 +47,34 @@ FIRST_OF_HARNESS: Final = 200
 
 
 class Arena:
-    """Fresh addresses for a scenario's mappings, in one process."""
+    """Fresh addresses for a scenario's mappings, in one process: one mapping right after the other, as in the model."""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._next = ARENA
 
     def next(self, length: int) -> int:
         """An address never handed out before in this run."""
-        number = next(self._numbers)
-        if length > LARGEST_MAPPING or number >= MAPPINGS:
-            msg = f"on a real kernel a scenario may make {MAPPINGS} mappings of up to {LARGEST_MAPPING >> 20} MiB"
-            raise UserError(msg)
-        return ARENA + number * LARGEST_MAPPING
+        with self._lock:
+            address = self._next
+            self._next += -(-max(length, 1) // PAGE_SIZE) * PAGE_SIZE
+            if self._next > ARENA_END:
+                self._next = address
+                msg = f"on a real kernel a process may map {ARENA_BYTES >> 30} GiB in one run"
+                raise UserError(msg)
+        return address
+
+    def keep_free(self, end: int) -> None:
+        """A mapping has grown up to there."""
+        with self._lock:
+            if end <= ARENA_END:
+                self._next = max(self._next, end)
 
     def clear(self) -> None:
         """Unmap all that the scenario mapped, and close what it opened."""
-        native.syscall(native.SYS_MUNMAP, ARENA, MAPPINGS * LARGEST_MAPPING)
+        native.syscall(native.SYS_MUNMAP, ARENA, ARENA_BYTES)
         native.close_all(FIRST, FIRST_OF_HARNESS - 1)
-        self._numbers = itertools.count()
+        self._next = ARENA
 
 
 class RealIo:
@@ -174,7 +184,7 @@ def own(fd: int) -> int:
 def in_arena(address: int, length: int) -> int:
     """The address, unless it lies where the interpreter's memory may be."""
     nothing_there = address < PAGE_SIZE and length <= 1 << 20  # below what mmap() ever gives, or no user address
-    if nothing_there or ARENA <= address <= ARENA + MAPPINGS * LARGEST_MAPPING - max(length, 0):
+    if nothing_there or ARENA <= address <= ARENA_END - max(length, 0):
         return address
     msg = f"address {address:#x} is none that mmap() gave to the scenario"
     raise UserError(msg)

@@ -39,7 +39,9 @@ class MemoryCalls(Calls):
     async def mremap(self, address: int, old_length: int, new_length: int, flags: int = 0, to: int = 0) -> int:
         """mremap(2), of the scenario's own mappings.  What the kernel moves unasked it puts outside the arena."""
         target = in_arena(to, new_length) if flags & MREMAP_FIXED else 0
-        return self.call(native.SYS_MREMAP, in_arena(address, old_length), old_length, new_length, flags, target)
+        moved = self.call(native.SYS_MREMAP, in_arena(address, old_length), old_length, new_length, flags, target)
+        self.host.arena.keep_free(moved + new_length)
+        return moved
 
     async def load(self, address: int, length: int = PAGE_SIZE) -> bytes | signal.Signals:
         """One `rep movsb` from the address."""

@@ -92,6 +92,7 @@ class Controller:
         """Kill what runs, unmount, close."""
         for lane in self._lanes:
             self._kill(lane)
+            lane.shared.end()  # a child whose parent was killed before it told of it waits for this alone
         for connection in (self._reads, *(lane.writes for lane in self._lanes)):
             if connection is not None:
                 connection.close()  # ends every I/O, so that the killed can die

@@ -60,5 +60,6 @@ scenario = Scenario(
     threads=(truncater, sealer),
     always=(no_byte_below_the_size_changes,),
     sometimes=(seal_granted,),
+    model_only=True,
     expect={OTHERS: VIOLATED},
 )

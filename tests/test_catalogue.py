@@ -64,8 +64,7 @@ def test_a_docstring_names_only_scenarios_that_exist(name: str) -> None:
 def test_what_linux_gets_wrong_is_kept_from_real_kernels(name: str) -> None:
     scenario = catalogue.find(name).scenario
     broken = scenario.expected(LINUX_CARRIES, scenario.release, BY_NAME) is VIOLATED
-    # cutting the file is allowed by F_SEAL_WRITE: what is asked of it there is more than Linux promises
-    assert scenario.model_only or not (broken or scenario.history) or name == "truncate_under_write_seal"
+    assert scenario.model_only or not (broken or scenario.history)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

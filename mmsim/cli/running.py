@@ -35,21 +35,29 @@ def list_(what: str, form: str) -> None:
 @click.argument("scenario", metavar="[SCENARIO | FILE.py]", required=False)
 @LINUX
 @RELEASE
-@click.option("--runs", type=click.IntRange(min=1), help="How often to run the scenario.  [default: 1000]")
+@click.option("--all", "everything", is_flag=True, help="The whole catalogue, as where no scenario is named.")
+@click.option("--runs", type=click.IntRange(min=1), help="How often to run a scenario.  [default: 1000]")
 @click.option(
     "--random", "programs", type=click.IntRange(min=1), metavar="N", help="Perform N random programs instead."
 )
 @click.option("--strace", "log", metavar="FILE", help="Replay a log of `strace -f` in the model instead.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop after so long; of the catalogue, after so long with each scenario.  [default there: 5]",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Of the catalogue: name what was not seen, and what is not run.")
 @SEED
 @FORMAT
 @TRACEBACK
 def conform(
     *,
     scenario: str | None,
+    everything: bool,
     strategy: str,
     release: str | None,
     runs: int | None,
+    verbose: bool,
     programs: int | None,
     log: str | None,
     seconds: float | None,
@@ -58,22 +66,32 @@ def conform(
 ) -> int:
     """Hold the model against the running kernel.
 
-    Run a SCENARIO there and judge each outcome by the model, or with --random N perform N random programs of system
-    calls, one call after the other, there and in the model: every answer has to be the same.  With --strace FILE the
-    calls are those of any program that strace has recorded, and --release says on which kernel, if not on this one.
+    Run a SCENARIO there many times, or all of the catalogue, and judge each outcome by the model of that kernel's
+    release; or with --random N perform N random programs of system calls, one call after the other, there and in the
+    model: every answer has to be the same.  With --strace FILE the calls are those of any program that strace has
+    recorded, and --release says on which kernel, if not on this one.
     """
+    from mmsim.cli import conforming
+
     if log is not None:
-        if (scenario, runs, programs, seconds) != (None, None, None, None):
-            raise UserError("--strace replays a log as it is; leave SCENARIO, --random, --runs and --seconds out")
+        if (scenario, runs, programs, seconds, everything) != (None, None, None, None, False):
+            raise UserError(
+                "--strace replays a log as it is; leave SCENARIO, --all, --random, --runs and --seconds out"
+            )
         return conform_log(log, strategy, release, form)
     if programs is not None:
-        if scenario is not None or runs is not None:
-            msg = f"--random makes programs of its own; leave {'--runs' if scenario is None else scenario!r} out"
+        if scenario is not None or runs is not None or everything:
+            named = scenario or ("--all" if everything else "--runs")
+            msg = f"--random makes programs of its own; leave {named!r} out"
             raise UserError(msg)
         return conform_programs(programs, strategy, release, seconds, seed, form)
+    plan = conforming.RunPlan(strategy, release, runs or conforming.RUNS, seconds, seed)
     if scenario is None:
-        raise UserError("conform takes a SCENARIO to run on the running kernel, or --random N, or --strace FILE")
-    return conform_scenario(scenario, strategy, release, runs or 1000, seconds, seed, form)
+        return conforming.conform_catalogue(plan, form, verbose=verbose)
+    if everything:
+        msg = f"--all runs the whole catalogue; leave {scenario!r} or --all out"
+        raise UserError(msg)
+    return conforming.conform_scenario(scenario, plan, form)
 
 
 def conform_programs(
@@ -110,36 +128,4 @@ def conform_log(log: str, strategy: str, release: str | None, form: str) -> int:
     result = run.conform_log(Path(log), batch.find_strategy(strategy), known)
     status = recorded.status(result)
     say(as_json("conform", [recorded.as_data(result)], status) if form == "json" else recorded.text(result))
-    return status
-
-
-def conform_scenario(
-    scenario: str, strategy: str, release: str | None, runs: int, seconds: float | None, seed: int, form: str
-) -> int:
-    """One scenario, many times."""
-    from mmsim import check as checker
-    from mmsim.conformance import run
-    from mmsim.report import conformance, json_
-    from mmsim.verdict import Holds
-
-    test = batch.load(scenario, strategy, release)
-    run.refuse_model_only(test.scenario)  # before the model is searched for nothing
-    meter = Meter(f"{test.name} on the running kernel")
-    verdict = checker.check(test, progress=meter)
-    meter.end()
-    complete = isinstance(verdict, Holds)
-    result = run.conform(
-        test.scenario,
-        verdict.outcomes if complete else None,
-        runs=runs,
-        seed=seed,
-        seconds=seconds,
-        progress=meter.runs,
-    )
-    meter.end()
-    status = conformance.status(result, complete=complete)
-    if form == "json":
-        say(as_json("conform", [json_.conformed(test, result, complete=complete)], status))
-    else:
-        say(conformance.text(test, result, complete=complete))
     return status

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mmsim.conformance.fuse import LARGEST_IO, Connection
 from mmsim.conformance.lane import READ, SEEN, Lane, Pending, SharedLane, Tested, receive, send
+from mmsim.conformance.mounts import mount_all
 from mmsim.conformance.process import TestedProcess, move_high
 from mmsim.conformance.stir import answer_delay
 from mmsim.errors import UserError
@@ -91,6 +92,7 @@ class Controller:
         """Kill what runs, unmount, close."""
         for lane in self._lanes:
             self._kill(lane)
+            lane.shared.end()  # a child whose parent was killed before it told of it waits for this alone
         for connection in (self._reads, *(lane.writes for lane in self._lanes)):
             if connection is not None:
                 connection.close()  # ends every I/O, so that the killed can die
@@ -99,13 +101,17 @@ class Controller:
             try:
                 os.waitpid(-1, 0)
             except ChildProcessError:
-                return
+                break
+        for lane in self._lanes:
+            for mounted in lane.mounts.values():
+                mounted.close()  # now that nobody has a file open there
 
     # Lanes and their processes.
 
     def _make_lane(self, number: int) -> Lane:
         writes = Connection(self._scratch / f"writes{number}", move_high) if self._cast.devices else None
-        lane = Lane(number, SharedLane(len(self._cast.processes)), writes)
+        mounts = mount_all(self._scenario.mounts, self._scratch, number)
+        lane = Lane(number, SharedLane(len(self._cast.processes)), writes, mounts)
         if writes is not None:
             self._watch(writes.fd, lambda: self._receive_writes(lane))
         for process in range(len(self._cast.processes)):
@@ -121,7 +127,9 @@ class Controller:
         if pid == 0:
             try:
                 self._leave_behind(ours)
-                tested = TestedProcess(number, self._scenario, self._cast, lane.shared, theirs, lane.number)
+                tested = TestedProcess(
+                    number, self._scenario, self._cast, lane.shared, theirs, lane.number, lane.mounts
+                )
                 reads = self._reads and self._reads.directory
                 writes = lane.writes and lane.writes.directory
                 tested.serve(self._memory, reads or None, writes or None)
@@ -265,6 +273,8 @@ class Controller:
             self._end(lane)
         elif lane.phase in {"cleaning", "stuck"} and not lane.awaited:
             if len(lane.processes) == len(self._cast.processes):
+                for mounted in lane.mounts.values():
+                    mounted.clear()
                 lane.phase = "idle"
                 return
             lane.phase = "cleaning"
@@ -298,8 +308,11 @@ class Controller:
         assert self._reads is not None
         for request in self._reads.receive():
             number, offset = divmod(request.offset, 1 << 40)
-            lane = self._lanes[number]
-            slot = offset // LARGEST_IO
+            slot, rest = divmod(offset, LARGEST_IO)
+            lane = self._lanes[number] if number < len(self._lanes) else None
+            if lane is None or rest or not request.size <= lane.shared.expected(slot) or slot in lane.pending:
+                self._reads.answer(request, bytes(request.size))  # somebody looks what may be on a new loop device
+                continue
             self._schedule(lane, slot, request)
             lane.shared.set_state(slot, SEEN)
 

@@ -33,6 +33,7 @@ _IN_HEADER: Final = struct.Struct("<IIQQIIIHH")
 _OUT_HEADER: Final = struct.Struct("<IiQ")
 _READ_WRITE: Final = struct.Struct("<QQIIQII")
 _ATTRIBUTES: Final = struct.Struct("<6Q10I")
+_FILE_SIZE: Final = 1 << 46  # a loop device on the file has to reach every lane's part of it
 _ROOT: Final = 1
 _FIRST_FILE: Final = 2
 _FOR_EVER: Final = 1 << 30
@@ -136,5 +137,5 @@ class Connection:
 
 def _attributes(node: int) -> bytes:
     mode = stat.S_IFDIR | 0o700 if node == _ROOT else stat.S_IFREG | 0o600
-    size = 0 if node == _ROOT else 1 << 40
+    size = 0 if node == _ROOT else _FILE_SIZE
     return _ATTRIBUTES.pack(node, size, 0, 0, 0, 0, 0, 0, 0, mode, 1, os.getuid(), os.getgid(), 0, 4096, 0)

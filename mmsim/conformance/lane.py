@@ -24,6 +24,7 @@ from mmsim.errors import UserError
 
 if TYPE_CHECKING:
     from mmsim.conformance.fuse import Connection, Request
+    from mmsim.conformance.mounts import Mounted
 
 SLOTS: Final = 16
 """I/Os that one process may submit in one run."""
@@ -35,8 +36,11 @@ SUBMITTED, SEEN, READ, FINISHED = range(4)  # of a slot: not yet with the device
 
 _RUN: Final = 0
 _STATES: Final = 64
-_DEVICES: Final = 2048
-_DATA: Final = 4096
+_EXPECTED: Final = 2048
+_DEVICES: Final = 4096
+_PIDS: Final = 5120
+_DATA: Final = 8192
+_LARGEST_NUMBER: Final = (_DATA - _PIDS) // 4
 
 
 class SharedLane:
@@ -57,6 +61,25 @@ class SharedLane:
     def wait_while(self, slot: int, state: int) -> None:
         """Sleep (for a second at most) while the slot's word is this."""
         native.futex_wait(self._address + _STATES + 4 * slot, state, 1.0)
+
+    def expect(self, slot: int, length: int) -> None:
+        """A read of so many bytes is about to be made from this slot."""
+        struct.pack_into("<I", self._map, _EXPECTED + 4 * slot, length)
+
+    def expected(self, slot: int) -> int:
+        """The bytes of the read from this slot; 0 if there is none."""
+        return self._word(_EXPECTED + 4 * slot)
+
+    def pid(self, number: int) -> int:
+        """The process of this number (children come after those there are from the start); 0 if there is none."""
+        return self._word(_PIDS + 4 * number)
+
+    def set_pid(self, number: int, pid: int) -> None:
+        """Let the others know it."""
+        if number >= _LARGEST_NUMBER:
+            msg = f"on a real kernel a scenario may have {_LARGEST_NUMBER} processes with their children"
+            raise UserError(msg)
+        struct.pack_into("<I", self._map, _PIDS + 4 * number, pid)
 
     def data(self, slot: int, length: int) -> bytes:
         """The slot's bytes."""
@@ -79,7 +102,7 @@ class SharedLane:
 
     def begin(self) -> None:
         """A new run: nothing in flight, nothing on the devices."""
-        self._map[_STATES:_DATA] = bytes(_DATA - _STATES)
+        self._map[_STATES:_PIDS] = bytes(_PIDS - _STATES)
 
     def end(self) -> None:
         """Tell forked children that the run is over."""
@@ -131,6 +154,7 @@ class Lane:
     number: int
     shared: SharedLane
     writes: Connection | None
+    mounts: dict[str, Mounted]
     timing: Timing = attrs.field(factory=Timing)
     draw: random.Random = attrs.field(factory=random.Random)
     processes: dict[int, Tested] = attrs.field(factory=dict)

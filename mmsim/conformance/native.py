@@ -34,6 +34,7 @@ SYS_MPROTECT: Final = 10
 SYS_MUNMAP: Final = 11
 SYS_PREAD64: Final = 17
 SYS_PWRITE64: Final = 18
+SYS_IOCTL: Final = 16
 SYS_MREMAP: Final = 25
 SYS_MADVISE: Final = 28
 SYS_DUP: Final = 32
@@ -43,22 +44,42 @@ SYS_FCNTL: Final = 72
 SYS_FTRUNCATE: Final = 77
 SYS_UNLINK: Final = 87
 SYS_FCHMOD: Final = 91
+SYS_SYNC: Final = 162
+SYS_MOUNT: Final = 165
 SYS_FUTEX: Final = 202
 SYS_SPLICE: Final = 275
 SYS_TEE: Final = 276
 SYS_VMSPLICE: Final = 278
-SYS_PIPE2: Final = 293
+SYS_MOVE_PAGES: Final = 279
 SYS_FALLOCATE: Final = 285
+SYS_PIPE2: Final = 293
+SYS_PROCESS_VM_WRITEV: Final = 311
 SYS_MEMFD_CREATE: Final = 319
+SYS_USERFAULTFD: Final = 323
+SYS_IO_URING_SETUP: Final = 425
+SYS_IO_URING_ENTER: Final = 426
+SYS_IO_URING_REGISTER: Final = 427
 SYS_CLOSE_RANGE: Final = 436
 
 F_ADD_SEALS: Final = 1033
 F_GET_SEALS: Final = 1034
 
+FS_IOC_GETFLAGS: Final = 0x80086601
+FS_IOC_SETFLAGS: Final = 0x40086602
+UFFDIO_API: Final = 0xC018AA3F
+UFFDIO_REGISTER: Final = 0xC020AA00
+UFFDIO_COPY: Final = 0xC028AA03
+UFFDIO_CONTINUE: Final = 0xC020AA07
+UDMABUF_CREATE: Final = 0x40187542
+LOOP_CTL_GET_FREE: Final = 0x4C82
+LOOP_CONFIGURE: Final = 0x4C0A
+
+CLONE_FILES: Final = 0x00000400
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWUSER: Final = 0x10000000
 MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
+MS_REMOUNT: Final = 0x20
 MS_REC: Final = 0x4000
 MS_PRIVATE: Final = 1 << 18
 MNT_DETACH: Final = 2
@@ -66,6 +87,8 @@ MNT_DETACH: Final = 2
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_TIMERSLACK: Final = 29
 PR_SET_CHILD_SUBREAPER: Final = 36
+PR_SET_PTRACER: Final = 0x59616D61
+PR_SET_PTRACER_ANY: Final = -1
 
 _FUTEX_WAIT, _FUTEX_WAKE = 0, 1
 _SA_SIGINFO, _SA_ONSTACK, _SA_NODEFER = 4, 0x08000000, 0x40000000
@@ -229,6 +252,17 @@ def private_mounts() -> None:
             finally:
                 os.close(descriptor)
     mount("none", "/", "none", MS_REC | MS_PRIVATE, "")
+
+
+def iovec(address: int, length: int) -> ctypes.Array[ctypes.c_char]:
+    """A struct iovec in memory."""
+    return ctypes.create_string_buffer(struct.pack("=QQ", address, length), 16)
+
+
+def ioctl(fd: int, request: int, argument: bytes) -> tuple[int, bytes]:
+    """ioctl(2) with a struct: its result, or a negative errno, and what it left of the struct."""
+    struct_ = ctypes.create_string_buffer(argument, len(argument))
+    return syscall(SYS_IOCTL, fd, request, address_of(struct_)), struct_.raw
 
 
 def close_all(first: int, last: int) -> None:

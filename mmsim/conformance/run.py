@@ -1,6 +1,6 @@
 """Run a scenario on the running kernel, and compare what it does with what the model allows.
 
-Everything happens in a worker process of its own (`mmsim.conformance.worker`) in a scratch directory of its own; a
+Everything happens in a worker process (`mmsim.conformance.worker`) in a scratch directory of its own; a
 crash of what is tested is a sentence here.  `conform` performs the calls of the scenario and nothing else: it asks
 whether the model allows what the kernel does, never whether the kernel could be made to do something worse.
 
@@ -10,30 +10,29 @@ torn within a word of the model is told apart by the one rule in `mmsim.conforma
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 import pickle
 import platform
 import select
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
+from mmsim.conformance.needs import refusal
 from mmsim.conformance.probe import Probe
-from mmsim.conformance.real import RealSyscalls
 from mmsim.conformance.stir import Timing, cast_of
 from mmsim.conformance.torn import is_torn
 from mmsim.conformance.worker import SCENARIO_MODULE, ProbeRequest, ProgramsRequest, Request
 from mmsim.errors import UserError
-from mmsim.syscalls import Syscalls
 from mmsim.verdict import WAITING
 
 if TYPE_CHECKING:
@@ -44,10 +43,9 @@ if TYPE_CHECKING:
     from mmsim.verdict import Outcome
 
 SEEDS_APART = 1_000_003
+MODEL_ONLY: Final = "this scenario is for the model only and is never run on a real kernel (model_only = True)"
 LANES = 12
 """Instances of a scenario that run at once unless told otherwise."""
-SLOW_DEVICES: Final = ("block", "fuse")
-"""Transports that the FUSE file of the harness can stand for: the model gives both the same outcomes."""
 
 
 @attrs.frozen
@@ -60,6 +58,10 @@ class ConformanceResult:
     """Completed runs."""
     observed: tuple[tuple[Outcome, int], ...] = ()
     """Each outcome and how often it was seen, most often first."""
+    possible: int = 0
+    """How many outcomes the model allows, those apart in which a device stays silent and which were not seen."""
+    seen: int = 0
+    """How many of these were seen."""
     impossible: tuple[Outcome, ...] = ()
     """Observed outcomes that the model does not allow."""
     torn: tuple[Outcome, ...] = ()
@@ -94,7 +96,8 @@ def probe() -> Probe:
 def run_once(scenario: Scenario, timing: Timing | None = None) -> Outcome:
     """One run of the scenario's own file, stirred like this.  UserError: refused, impossible here, crashed or stuck."""
     timing = timing or Timing()
-    result = _perform(scenario, timing, range(timing.seed, timing.seed + 1))
+    with Session() as session:
+        result = session.perform(scenario, timing, range(timing.seed, timing.seed + 1))
     if result.skipped or result.stuck:
         raise UserError(result.skipped or result.stuck[0])
     if not result.observed:
@@ -105,28 +108,29 @@ def run_once(scenario: Scenario, timing: Timing | None = None) -> Outcome:
 def refuse_model_only(scenario: Scenario) -> None:
     """Raise UserError for a scenario that is never to be run on a real kernel."""
     if scenario.model_only:
-        msg = "this scenario is for the model only and is never run on a real kernel (model_only = True)"
-        raise UserError(msg)
+        raise UserError(MODEL_ONLY)
 
 
-VERBS: Final = frozenset(name for name, value in vars(Syscalls).items() if inspect.iscoroutinefunction(value))
-
-
-def beyond_this_driver(scenario: Scenario) -> str | None:
-    """What a scenario asks for that this driver does not perform on a real kernel, as a sentence; None if nothing."""
-    functions = [value for value in scenario.setup.__globals__.values() if inspect.isfunction(value)]
-    asked = {name for function in functions for name in function.__code__.co_names} & VERBS
-    missing = sorted(name for name in asked if not hasattr(RealSyscalls, name))
-    if missing:
-        return f"{missing[0]}() is not performed on real kernels yet"
-    others = sorted(device.transport for device in scenario.devices if device.transport not in SLOW_DEVICES)
-    if others:
-        return f"a device of transport {others[0]!r} is not there on real kernels yet"
-    if scenario.shmem_huge:
-        return "huge pages are not switched on on real kernels yet"
-    if scenario.mounts:
-        return "file systems are not mounted on real kernels yet"
-    return None
+def judge(scenario: Scenario, result: ConformanceResult, allowed: Collection[Outcome]) -> ConformanceResult:
+    """What the kernel did, held against what the model reaches (of copies of a process, in any order)."""
+    if result.skipped:
+        return result
+    likeness = cast_of(scenario).likeness
+    possible = {likeness(outcome) for outcome in allowed}
+    seen = {likeness(outcome) for outcome, _ in result.observed}
+    unseen = [outcome for outcome in allowed if likeness(outcome) not in seen]
+    silent = [outcome for outcome in unseen if any(value is WAITING for _, value in outcome)]
+    strange = [outcome for outcome, _ in result.observed if likeness(outcome) not in possible]
+    torn = tuple(outcome for outcome in strange if is_torn(outcome, allowed))
+    return attrs.evolve(
+        result,
+        possible=len(possible) - len({likeness(outcome) for outcome in silent}),
+        seen=len(possible & seen),
+        impossible=tuple(outcome for outcome in strange if outcome not in torn),
+        torn=torn,
+        unseen=tuple(outcome for outcome in unseen if outcome not in silent),
+        silent=tuple(silent),
+    )
 
 
 def conform(
@@ -139,72 +143,105 @@ def conform(
     seconds: float | None = None,
     timing: Timing | None = None,
     lanes: int = LANES,
+    session: Session | None = None,
 ) -> ConformanceResult:
     """Run the scenario so many times (or seconds, if they are over sooner) and judge each outcome.
 
-    `allowed` is what the model reaches (of copies of a process, in any order); None only counts.  `timing` is how runs
-    are stirred, each with a seed of its own made from `seed`.  `progress` is called with (runs completed, runs wanted).
+    `allowed` is what the model reaches; None only counts.  `timing` is how runs are stirred, each with a seed of its
+    own made from `seed`.  `progress` is called with (runs completed, runs wanted).  A `session` saves a start.
     UserError: the scenario may only run in the model, is not in a file of its own, or its program failed.
     """
     seeds = range(seed * SEEDS_APART, seed * SEEDS_APART + runs)
-    result = _perform(scenario, timing or Timing(), seeds, min(lanes, runs), seconds, progress)
-    if allowed is None or result.skipped:
-        return result
-    likeness = cast_of(scenario).likeness
-    possible = {likeness(outcome) for outcome in allowed}
-    seen = {likeness(outcome) for outcome, _ in result.observed}
-    unseen = [outcome for outcome in allowed if likeness(outcome) not in seen]
-    silent = [outcome for outcome in unseen if any(value is WAITING for _, value in outcome)]
-    strange = [outcome for outcome, _ in result.observed if likeness(outcome) not in possible]
-    torn = tuple(outcome for outcome in strange if is_torn(outcome, allowed))
-    return attrs.evolve(
-        result,
-        impossible=tuple(outcome for outcome in strange if outcome not in torn),
-        torn=torn,
-        unseen=tuple(outcome for outcome in unseen if outcome not in silent),
-        silent=tuple(silent),
-    )
+    with nullcontext(session) if session is not None else Session() as asked:
+        result = asked.perform(scenario, timing or Timing(), seeds, min(lanes, runs), seconds, progress)
+    return result if allowed is None else judge(scenario, result, allowed)
 
 
-def _perform(
-    scenario: Scenario,
-    timing: Timing,
-    seeds: range,
-    lanes: int = 1,
-    seconds: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> ConformanceResult:
-    refuse_model_only(scenario)
-    began = time.monotonic()
-    release = platform.release()
-    beyond = beyond_this_driver(scenario)
-    if beyond is not None:
-        return ConformanceResult(release, 0, skipped=beyond)
-    with tempfile.TemporaryDirectory(prefix="mmsim-") as scratch:
+class Session:
+    """A worker that runs one scenario after the other.  A context: nothing of it is left behind."""
+
+    def __init__(self) -> None:
+        self._scratch = tempfile.TemporaryDirectory(prefix="mmsim-", ignore_cleanup_errors=True)
+        self._worker: Worker | None = None
+        self._asked = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._end_worker()
+        finally:
+            self._scratch.cleanup()
+
+    def perform(
+        self,
+        scenario: Scenario,
+        timing: Timing,
+        seeds: range,
+        lanes: int = 1,
+        seconds: float | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ConformanceResult:
+        """Count the outcomes of a run for each seed.  See `conform`."""
+        refuse_model_only(scenario)
+        release = platform.release()
+        refused = refusal(scenario)
+        if refused is not None:
+            return ConformanceResult(release, 0, skipped=refused)
         file, module, name = _home(scenario)
         path = tuple(str(Path(entry).resolve()) for entry in sys.path)
+        self._asked += 1
+        scratch = str(Path(self._scratch.name) / str(self._asked))
         request = Request(file, module, name, path, timing, seeds, scratch, max(lanes, 1), seconds)
-        with Worker(request) as worker:
-            while True:
-                try:
-                    match worker.next_message():
-                        case ("progress", done) if progress is not None:
-                            progress(done, len(seeds))
-                        case ("impossible", sentence):
-                            return ConformanceResult(release, 0, skipped=sentence)
-                        case ("error", sentence):
-                            raise UserError(sentence)
-                        case ("result", observed, stuck):
-                            return ConformanceResult(
-                                release=release,
-                                runs=sum(observed.values()),
-                                observed=_unpickled(scenario, observed),
-                                stuck=tuple(stuck),
-                                interrupted=worker.interrupted,
-                                seconds=time.monotonic() - began,
-                            )
-                except KeyboardInterrupt:
-                    worker.interrupt()
+        began = time.monotonic()
+        if self._worker is None:
+            self._worker = Worker(request)
+        else:
+            self._worker.ask(request)
+        try:
+            return self._listen(self._worker, scenario, release, began, len(seeds), progress)
+        except BaseException:
+            self._end_worker()  # what it would say next is no answer to what is asked next
+            raise
+        finally:
+            if self._worker is not None and self._worker.interrupted:
+                self._end_worker()
+
+    def _end_worker(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
+
+    @staticmethod
+    def _listen(
+        worker: Worker,
+        scenario: Scenario,
+        release: str,
+        began: float,
+        wanted: int,
+        progress: Callable[[int, int], None] | None,
+    ) -> ConformanceResult:
+        while True:
+            try:
+                match worker.next_message():
+                    case ("progress", done) if progress is not None:
+                        progress(done, wanted)
+                    case ("impossible", sentence):
+                        return ConformanceResult(release, 0, skipped=sentence)
+                    case ("error", sentence):
+                        raise UserError(sentence)
+                    case ("result", observed, stuck):
+                        return ConformanceResult(
+                            release=release,
+                            runs=sum(observed.values()),
+                            observed=_unpickled(scenario, observed),
+                            stuck=tuple(stuck),
+                            interrupted=worker.interrupted,
+                            seconds=time.monotonic() - began,
+                        )
+            except KeyboardInterrupt:
+                worker.interrupt()
 
 
 def _home(scenario: Scenario) -> tuple[str, str, str]:
@@ -268,6 +305,10 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End of input, at which it ends; if it does not, it is killed, and its mounts and processes with it."""
         self._close_input()
         try:
             self._process.wait(5)
@@ -295,7 +336,7 @@ class Worker:
                 raise UserError(msg)
             more = os.read(answers.fileno(), 1 << 16)
             if not more:
-                msg = f"the worker that runs the scenario ended without a result{self._last_words()}"
+                msg = f"the worker that runs the scenario {self._how_it_ended()}"
                 raise UserError(msg)
             self._heard += more
         end = _LENGTH + int.from_bytes(self._heard[:_LENGTH], "little")
@@ -320,11 +361,13 @@ class Worker:
                 self._process.stdin.write(len(question).to_bytes(_LENGTH, "little") + question)
                 self._process.stdin.flush()
 
-    def _last_words(self) -> str:
-        self._process.wait()
+    def _how_it_ended(self) -> str:
+        status = self._process.wait()
+        if status < 0:
+            return f"was ended by {signal.Signals(-status).name}"
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return f": {lines[-1]}" if lines else f" (exit status {self._process.returncode})"
+        return f"ended without a result{f': {lines[-1]}' if lines else f' (exit status {status})'}"
 
     def _close_input(self) -> None:
         if self._process.stdin:

@@ -1,6 +1,6 @@
 """The fresh process in which all of it happens: `python -m mmsim.conformance.worker`, started by `run`.
 
-It reads one pickled request on standard input and writes pickled messages on standard output; end of file on standard
+It reads pickled requests on standard input and writes pickled messages on standard output; end of file on standard
 input tells it to stop.  Its mounts are in a namespace of its own, so nothing is left even if it is killed, and nothing
 that it tests can harm the session that started it.
 """
@@ -14,17 +14,20 @@ import os
 import pickle
 import resource
 import select
+import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import attrs
 
-from mmsim.conformance import native, probe
+from mmsim.conformance import native, needs, probe
 from mmsim.conformance.controller import Controller
 from mmsim.conformance.lane import LARGEST_LANE
+from mmsim.conformance.mounts import LANES_WITH_DISKS
 from mmsim.conformance.process import move_high
 from mmsim.conformance.sequential import linux
 from mmsim.conformance.stir import Timing, cast_of
@@ -32,6 +35,7 @@ from mmsim.errors import UserError
 from mmsim.scenario import Scenario
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
 PROGRESS_S = 0.1
@@ -101,6 +105,11 @@ def _from_file(file: str) -> ModuleType:
     return module
 
 
+_memory = functools.cache(native.fault_safe_memory)
+_enter_private_mounts = functools.cache(probe.enter_private_mounts)
+"""Once for all the requests; what raised is tried again."""
+
+
 def perform(request: Request, answers: BinaryIO, session: int) -> None:
     """Do what is asked, and say what came of it."""
     scenario = load(request)
@@ -108,13 +117,15 @@ def perform(request: Request, answers: BinaryIO, session: int) -> None:
     if len(cast.processes) > LARGEST_LANE:
         msg = f"on a real kernel a scenario may have {LARGEST_LANE} processes, and this one has {len(cast.processes)}"
         raise UserError(msg)
-    memory = native.fault_safe_memory()
+    memory = _memory()
     native.prctl(native.PR_SET_CHILD_SUBREAPER, 1)
-    if cast.devices:
-        probe.enter_private_mounts()
+    needs.require(scenario)
+    if cast.devices or scenario.mounts:
+        _enter_private_mounts()
+    lanes = LANES_WITH_DISKS if any(mount.kind != "tmpfs" for mount in scenario.mounts) else request.lanes
     began = time.monotonic()
     told = 0.0
-    controller = Controller(scenario, cast, memory, Path(request.scratch), request.lanes)
+    controller = Controller(scenario, cast, memory, Path(request.scratch), min(lanes, request.lanes))
 
     def stop() -> bool:
         nonlocal told
@@ -140,7 +151,8 @@ def _tell(answers: BinaryIO, *message: Any) -> None:
 
 
 def main() -> None:
-    """Serve one request."""
+    """Serve the requests of one session."""
+    session_pid = os.getppid()
     session = move_high(os.dup(0))
     answers = os.fdopen(move_high(os.dup(1)), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -151,17 +163,39 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     request = _hear(session)
+    if isinstance(request, Request):
+        while True:
+            _guarded(answers, functools.partial(_in_scratch, request, answers, session, session_pid))
+            request = _hear(session)
+    elif isinstance(request, ProbeRequest):
+        scratch = Path(request.scratch)
+        _guarded(answers, lambda: _tell(answers, "probe", probe.examine(scratch)))
+    else:
+        told = functools.partial(_tell, answers)
+        serve = functools.partial(linux.serve, Path(request.scratch), functools.partial(_hear, session), told)
+        _guarded(answers, serve)
+
+
+def _guarded(answers: BinaryIO, act: Callable[[], None]) -> None:
     try:
-        if isinstance(request, ProbeRequest):
-            _tell(answers, "probe", probe.examine(Path(request.scratch)))
-        elif isinstance(request, ProgramsRequest):
-            linux.serve(Path(request.scratch), functools.partial(_hear, session), functools.partial(_tell, answers))
-        else:
-            perform(request, answers, session)
+        act()
     except native.Impossible as error:
         _tell(answers, "impossible", str(error))
     except UserError as error:
         _tell(answers, "error", str(error))
+
+
+def _in_scratch(request: Request, answers: BinaryIO, session: int, session_pid: int) -> None:
+    """Perform it in a directory that is gone afterwards, even if the session is too."""
+    scratch = Path(request.scratch)
+    scratch.mkdir(parents=True, exist_ok=True)
+    try:
+        perform(request, answers, session)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if os.getppid() != session_pid:
+            with suppress(OSError):
+                scratch.parent.rmdir()
 
 
 def _hear(session: int) -> Any:

@@ -48,9 +48,10 @@ A result of `simulate`: {test, ended, end_ns, steps, cpus, seed, outcomes: {NAME
 locks: [{lock_class, acquired, waits, wait_ns, longest_wait_ns}], system_calls: [{thread, name, start_ns, end_ns,
 steps}]}; times in ns; and of a workload, one result a run: {workload, strategy, release, cost, cpus, seed,
 simulated_ns, steps, operation, operations, ended, violation, figures: {NAME: NUMBER}, held: [[NS, PAGES]],
-lines: {KIND: {fills, transfers, memory, queued_ns}}, locks}.  A result of `conform`: {test, release, runs, agrees,
-skipped, model_complete, observed: [{threads, count}], impossible, unseen, silent: [{threads}], stuck: [TEXT],
-seconds}.
+lines: {KIND: {fills, transfers, memory, queued_ns}}, locks}.  A result of `conform`: {test, release, runs, seen,
+possible, agrees, skipped, model_complete, observed: [{threads, count}], impossible, torn, unseen, silent: [{threads}],
+stuck: [TEXT], seconds}; of the whole catalogue one for each scenario, with its name as `scenario`, or {scenario,
+not_run, failed} where it was refused or went wrong.
 A result of `conform --random`: {linux, release, strategy, seed, programs, calls, agreed, skipped, interrupted,
 not_asked: [TEXT], forking, linux_seconds, forking_seconds, model_seconds, differences: [{program, repeats, scenario,
 calls: [{process, call, linux, model, agree}]}]}; `scenario` is the text of a scenario file.
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from mmsim.check import Test
     from mmsim.conformance.run import ConformanceResult
     from mmsim.conformance.sequential.run import ProgramsResult
+    from mmsim.report.conformance import Conformed
     from mmsim.report.design import Design
     from mmsim.report.judged import Judged
     from mmsim.timed.result import Result
@@ -278,16 +280,26 @@ def conformed(asked: Test, seen: ConformanceResult, *, complete: bool) -> dict[s
         "test": test(asked),
         "release": seen.release,
         "runs": seen.runs,
+        "seen": seen.seen,
+        "possible": seen.possible,
         "agrees": seen.agrees if complete else None,
         "skipped": seen.skipped,
         "model_complete": complete,
         "observed": [{"threads": threads(outcome), "count": count} for outcome, count in seen.observed],
         "impossible": [{"threads": threads(outcome)} for outcome in seen.impossible],
+        "torn": [{"threads": threads(outcome)} for outcome in seen.torn],
         "unseen": [{"threads": threads(outcome)} for outcome in seen.unseen],
         "silent": [{"threads": threads(outcome)} for outcome in seen.silent],
         "stuck": list(seen.stuck),
         "seconds": round(seen.seconds, 3),
     }
+
+
+def conformed_of_many(one: Conformed) -> dict[str, Any]:
+    """One scenario of the catalogue on a real kernel; `not_run` says why there is nothing else."""
+    if one.test is None or one.result is None:
+        return {"scenario": one.name, "not_run": one.refused or one.failed, "failed": one.failed is not None}
+    return {"scenario": one.name, **conformed(one.test, one.result, complete=one.complete)}
 
 
 def programs(result: ProgramsResult) -> dict[str, Any]:

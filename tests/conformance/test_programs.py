@@ -25,7 +25,7 @@ from mmsim.kernel.releases import release_named
 from mmsim.report import programs as report
 from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import MAP_FIXED, MFD_ALLOW_SEALING, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE_SIZE, SIGSEGV
-from tests.conformance.test_real_kernel import descendants, probed, system_calls  # noqa: F401 - fixtures
+from tests.conformance.machine import descendants
 
 NOW = release_named("v6.18.44")
 ONE_PROCESS = 250
@@ -33,7 +33,7 @@ WITH_FORKS = 900
 
 
 @pytest.fixture
-def linux(system_calls):  # noqa: F811
+def linux(system_calls):
     """The running kernel can be asked."""
 
 

@@ -5,81 +5,20 @@ The samples beside this file are scenario files of their own, as a worker import
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import attrs
 import pytest
 
-from mmsim import catalogue
-from mmsim.conformance import run
-from mmsim.conformance.run import beyond_this_driver, conform, run_once
+from mmsim.conformance.run import conform, run_once
 from mmsim.conformance.stir import Answers, Timing, cast_of
 from mmsim.errors import UserError
 from mmsim.syscalls import EBUSY, PAGE_SIZE
 from mmsim.verdict import WAITING
-
-SAMPLES = Path(__file__).resolve().parent / "samples"
-
-
-def sample(name):
-    spec = importlib.util.spec_from_file_location(f"sample_{name}", SAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def probed():
-    return run.probe()
-
-
-@pytest.fixture
-def system_calls(probed):
-    if probed.system_calls:
-        pytest.skip(probed.system_calls)
-
-
-@pytest.fixture
-def slow_device(system_calls, probed):
-    if probed.slow_device:
-        pytest.skip(probed.slow_device)
-
-
-def descendants():
-    """This process's children and theirs; zombies too."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {os.getpid()}
-
-
-@pytest.fixture
-def scratch(tmp_path, monkeypatch):
-    """Where workers put their scratch directories; nothing may be left there, nor mounted, nor running."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    before = descendants()
-    yield tmp_path
-    assert list(tmp_path.iterdir()) == []
-    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
-    assert "mmsim /" not in Path("/proc/self/mounts").read_text()
-    assert descendants() <= before
-
+from tests.conformance.machine import SAMPLES, sample, workers
 
 pytestmark = pytest.mark.usefixtures("scratch")
 
@@ -215,20 +154,8 @@ def test_nothing_is_left_when_the_session_is_interrupted_or_killed(signal, tmp_p
     while workers(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not workers(tmp_path)
-    for left in tmp_path.iterdir():  # a killed session leaves its scratch directory: empty, and nothing mounted on it
-        left.rmdir()
-
-
-def workers(tmp_path):
-    """Processes that have the scratch directory mounted in a namespace of theirs."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and str(tmp_path) in (entry / "mounts").read_text():
-                found.append(entry.name)
-        except OSError:
-            continue
-    return found
+    while list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)  # the worker removes the scratch directory of a session that is gone
 
 
 def test_model_only_is_refused():
@@ -256,22 +183,3 @@ def test_copies_may_change_places_and_others_may_not():
     assert cast.likeness(one) == cast.likeness((("parent", 1), ("user[0]", 3), ("user[1]", 2)))
     assert cast.likeness(one) != cast.likeness((("parent", 2), ("user[0]", 1), ("user[1]", 3)))
     assert cast.likeness(one) != cast.likeness((("parent", 1), ("user[0]", 2), ("user[1]", 2)))
-
-
-@pytest.mark.kernel
-@pytest.mark.usefixtures("slow_device")
-@pytest.mark.parametrize("name", [n for n in catalogue.names() if not catalogue.find(n).scenario.model_only])
-def test_the_catalogue_runs(name):
-    scenario = catalogue.find(name).scenario
-    result = conform(scenario, None, 40)
-    assert result.skipped == beyond_this_driver(scenario)
-    assert result.runs == (0 if result.skipped else 40)
-    assert not result.stuck
-
-
-def test_what_is_not_performed_is_said_and_never_counts_as_agreement():
-    skipped = {name: beyond_this_driver(catalogue.find(name).scenario) for name in catalogue.names()}
-    assert skipped["dio_completes_after_seal"] is None
-    assert skipped["registered_buffer_outlives_munmap"] == "register_buffer() is not performed on real kernels yet"
-    assert skipped["nfs_read_completes_after_seal"] == "a device of transport 'nfs' is not there on real kernels yet"
-    assert conform(catalogue.find("nfs_read_completes_after_seal").scenario, None, 5).runs == 0

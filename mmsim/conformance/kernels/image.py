@@ -12,6 +12,7 @@ from typing import Final
 
 import attrs
 
+from mmsim.conformance.kernels import wire
 from mmsim.errors import UserError
 
 QEMU: Final = "qemu-system-x86_64"
@@ -51,6 +52,8 @@ class Image:
             msg = f"{self.path} is a bzImage, which boots in {QEMU}: install it (Debian: qemu-system-x86)"
             raise UserError(msg)
         machine = ["-machine", "pc", "-accel", "tcg", "-cpu", "qemu64", "-m", str(MEMORY_MIB)]
+        memory = f"memory-backend-file,id=shared,share=on,size={2 * wire.SHARED_HALF},mem-path={scratch / 'shared'}"
+        machine += ["-object", memory, "-device", "ivshmem-plain,memdev=shared"]
         lines = ["-serial", f"file:{scratch / 'console'}", "-chardev", f"socket,id=line,fd={line}"]
         return [
             qemu,

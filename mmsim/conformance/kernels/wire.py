@@ -27,6 +27,8 @@ HELLO: Final = b"mmsim-hello\n"
 ANSWERS: Final = b"mmsim-answers\n"
 CREDIT: Final = 1024
 """So many bytes are sent to user-mode Linux, whose terminal loses what it has no room for, until it asks for more."""
+SHARED_HALF: Final = 4 << 20
+"""Bytes for programs, and for answers after them, in the memory that a guest of qemu shares."""
 MORE: Final = b"+"
 LENGTH: Final = struct.Struct("<I")
 NOTHING, SIGNAL, NUMBER, CONTENT = range(4)
@@ -74,6 +76,7 @@ def header() -> str:
     lines += [
         f"#define ARENA {ARENA:#x}L",
         f"#define ARENA_LENGTH {ARENA_LENGTH}L",
+        f"#define SHARED_HALF {SHARED_HALF}",
         f"#define CREDIT {CREDIT}",
         f"#define MORE {_quoted(MORE.decode())}",
         f"#define FIRST {FIRST}",
@@ -93,7 +96,7 @@ def _quoted(text: str) -> str:
 
 
 def encoded(programs: Iterable[Program]) -> bytes:
-    """A frame with these programs."""
+    """These programs, as what a frame holds."""
     out = bytearray()
     for program in programs:
         _put(out, len(program))
@@ -101,7 +104,7 @@ def encoded(programs: Iterable[Program]) -> bytes:
             _put(out, VERBS[call.verb] * PROCESSES + call.process)
             for number in _numbers(call):
                 _put(out, number << 1 if number >= 0 else (-number << 1) - 1)
-    return LENGTH.pack(len(out)) + bytes(out)
+    return bytes(out)
 
 
 def _numbers(call: Call) -> tuple[int, ...]:

@@ -39,6 +39,11 @@ def list_(what: str, form: str) -> None:
 @click.option(
     "--random", "programs", type=click.IntRange(min=1), metavar="N", help="Perform N random programs instead."
 )
+@click.option(
+    "--kernel",
+    metavar="IMAGE",
+    help="Perform them in this kernel: user-mode Linux, or an x86 bzImage, which boots in qemu.",
+)
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after so long.")
 @SEED
 @FORMAT
@@ -50,11 +55,12 @@ def conform(
     release: str | None,
     runs: int | None,
     programs: int | None,
+    kernel: str | None,
     seconds: float | None,
     seed: int,
     form: str,
 ) -> int:
-    """Hold the model against the running kernel.
+    """Hold the model against the running kernel, or with --kernel against another.
 
     Run a SCENARIO there and judge each outcome by the model, or with --random N perform N random programs of system
     calls, one call after the other, there and in the model: every answer has to be the same.
@@ -63,26 +69,38 @@ def conform(
         if scenario is not None or runs is not None:
             msg = f"--random makes programs of its own; leave {'--runs' if scenario is None else scenario!r} out"
             raise UserError(msg)
-        return conform_programs(programs, strategy, release, seconds, seed, form)
+        return conform_programs(programs, strategy, release, kernel, seconds, seed, form)
+    if kernel is not None:
+        raise UserError("--kernel performs random programs and no scenarios; add --random N")
     if scenario is None:
         raise UserError("conform takes a SCENARIO to run on the running kernel, or --random N")
     return conform_scenario(scenario, strategy, release, runs or 1000, seconds, seed, form)
 
 
 def conform_programs(
-    programs: int, strategy: str, release: str | None, seconds: float | None, seed: int, form: str
+    programs: int,
+    strategy: str,
+    release: str | None,
+    kernel: str | None,
+    seconds: float | None,
+    seed: int,
+    form: str,
 ) -> int:
     """Random sequential programs."""
+    from mmsim.conformance.kernels.guest import Guest
+    from mmsim.conformance.kernels.image import image
     from mmsim.conformance.sequential import run
     from mmsim.report import json_
     from mmsim.report import programs as report
 
-    meter = Meter("programs on the running kernel and in the model")
+    where = "the running kernel" if kernel is None else kernel
+    meter = Meter(f"programs on {where} and in the model")
     result = run.conform_programs(
         programs,
         seed,
         batch.find_strategy(strategy),
         batch.find_release(release) if release else None,
+        kernel=None if kernel is None else Guest(image(kernel)),
         seconds=seconds,
         progress=meter.runs,
     )

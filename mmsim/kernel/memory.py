@@ -20,7 +20,7 @@ from mmsim.kernel.ext4 import ext4_page_mkwrite
 from mmsim.kernel.filemap import filemap_fault, read_page, set_page_dirty
 from mmsim.kernel.migrate import migration_entry_wait
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
-from mmsim.kernel.releases import ANON_EXCLUSIVE, REUSES_BY_MAPCOUNT, UDMABUF_MAPS_PFNS
+from mmsim.kernel.releases import ANON_EXCLUSIVE, REUSES_BY_MAPCOUNT, UDMABUF_MAPS_PFNS, USER_MODE
 from mmsim.kernel.shmem import shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
 from mmsim.kernel.types import (
@@ -232,11 +232,16 @@ async def do_wp_page(k: Kernel, mm: Mm, vma: Vma, address: int, pte: Pte, *, uns
     return done if mine else 0
 
 
+def readable(k: Kernel) -> int:
+    """Any one of these flags lets a load fault its page in: x86 maps nothing to be written only, arch/um asks."""
+    return VM_READ if k.release.built(USER_MODE) else VM_READ | VM_WRITE
+
+
 async def page_fault(k: Kernel, address: int, *, write: bool) -> signal.Signals | None:
     """__do_page_fault(): find the VMA, judge the access, repair the page table."""
     async with k.mm.mmap_lock.read():
         vma = find_vma(await k.mm.mmap.load(), address)
-        if vma is None or not vma.flags & (VM_WRITE if write else VM_READ | VM_WRITE):
+        if vma is None or not vma.flags & (VM_WRITE if write else readable(k)):
             return SIGSEGV
         fault = await handle_mm_fault(k, k.mm, vma, address, write=write)
     if fault & VM_FAULT_RETRY:

@@ -680,6 +680,18 @@ static void batches(void)
 
 /* ---- the beginning */
 
+/* Whether /proc/PID/mem writes to a private mapping that may only be read: CONFIG_PROC_MEM_NO_FORCE says no. */
+static int forces(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int mem = open("/proc/self/mem", O_RDWR);
+	int written = page != MAP_FAILED && mem >= 0 && pwrite(mem, "w", 1, (off_t)page) == 1;
+
+	munmap(page, 4096);
+	close(mem);
+	return written;
+}
+
 static void hello(int user_mode)
 {
 	struct utsname name;
@@ -689,8 +701,8 @@ static void hello(int user_mode)
 
 	uname(&name);
 	text_of("/sys/kernel/mm/transparent_hugepage/shmem_enabled", huge, sizeof(huge));
-	out.length = snprintf((char *)out.bytes, ROOM, "%s\n%s\n%d\n%d\n%s", name.release, name.version, user_mode,
-			      has_huge, huge);
+	out.length = snprintf((char *)out.bytes, ROOM, "%s\n%s\n%d\n%d\n%d\n%s", name.release, name.version, user_mode,
+			      has_huge, forces(), huge);
 	send_frame(HELLO_MAGIC, &out);
 }
 

@@ -24,8 +24,10 @@ import attrs
 from mmsim.conformance import native
 from mmsim.conformance.kernels import build, wire
 from mmsim.conformance.kernels.image import Image
+from mmsim.conformance.profile import profile
 from mmsim.conformance.sequential.program import Answer, Batch, Given, Program
 from mmsim.errors import UserError
+from mmsim.kernel.releases import Release
 
 BOOTS_S: Final = 60.0
 """How long a kernel may take to reach the executor; on a machine that is not busy it takes one to four seconds."""
@@ -44,8 +46,10 @@ class Hello:
     version: str
     """`uname -v`, in which Debian names the stable release."""
     user_mode: bool
-    transparent_hugepage: bool
-    """Whether the kernel was built with them."""
+    huge_pages: bool
+    """Whether it was built with transparent huge pages."""
+    force: bool
+    """Whether a write to /proc/PID/mem overrides protections."""
     shmem_enabled: str
     """What /sys/kernel/mm/transparent_hugepage/shmem_enabled has, if it is there."""
 
@@ -71,6 +75,9 @@ class Guest:
         self._shared: mmap.mmap | None = None
         self._programs: list[Program] = []
         self.hello: Hello
+        self.linux: str
+        self.profile: Release
+        self.in_page: bool
         self.boots = 0
         """How often it was booted."""
 
@@ -78,6 +85,12 @@ class Guest:
         try:
             self._initramfs = build.initramfs(self._folder)
             self._boot()
+            hello = self.hello
+            self.linux = hello.release
+            self.profile = profile(
+                hello.release, hello.version, user_mode=hello.user_mode, huge=hello.huge_pages, force=hello.force
+            )
+            self.in_page = bool(hello.shmem_enabled) and "[never]" not in hello.shmem_enabled
         except BaseException:
             self.__exit__()
             raise
@@ -240,5 +253,5 @@ def _die_with_parent() -> None:
 
 
 def _hello(frame: bytes) -> Hello:
-    release, version, user_mode, huge, enabled = frame.decode(errors="replace").split("\n", 4)
-    return Hello(release, version, user_mode == "1", huge == "1", enabled.strip())
+    release, version, user_mode, huge, force, enabled = frame.decode(errors="replace").split("\n", 5)
+    return Hello(release, version, user_mode == "1", huge == "1", force == "1", enabled.strip())

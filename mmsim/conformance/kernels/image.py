@@ -67,8 +67,9 @@ class Image:
         return {"TMPDIR": str(SHARED_MEMORY if SHARED_MEMORY.is_dir() else scratch)} if self.user_mode else {}
 
 
-def image(path: Path) -> Image:
-    """The image in a file.  UserError: there is none, or none of a kind that boots here."""
+def image(name: str) -> Image:
+    """The image in the file of that name.  UserError: there is none, or none of a kind that boots here."""
+    path = Path(name)
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -233,7 +233,11 @@ async def do_wp_page(k: Kernel, mm: Mm, vma: Vma, address: int, pte: Pte, *, uns
 
 
 def readable(k: Kernel) -> int:
-    """Any one of these flags lets a load fault its page in: x86 maps nothing to be written only, arch/um asks."""
+    """Any of these flags lets a load fault its page in.  x86 maps nothing to be written only; arch/um looks at the VMA.
+
+    Of a page that is mapped already even arch/um does not look at it, unless it has to map the page again on its host,
+    which fork(), mremap() and fault-around decide and the model does not know of.
+    """
     return VM_READ if k.release.built(USER_MODE) else VM_READ | VM_WRITE
 
 

@@ -13,9 +13,8 @@ long as somebody can store to it.
 Before v3.15 (2) flushed nothing and all of it was left to (4).
 
 Not modelled: merging of VMAs, because it lowers the counter by what the merged one counted while its neighbour, which
-is of the same file and flags, counts on, so that the counter is 0 with merging exactly when it is without; MAP_FIXED
-over a mapping puts back nothing where the new one is refused (v6.12 and later put the old VMA back); the downgrade of
-mmap_lock in munmap (v4.20 and later), which lets faults elsewhere in the mm run earlier.
+is of the same file and flags, counts on, so that the counter is 0 with merging exactly when it is without; the
+downgrade of mmap_lock in munmap (v4.20 and later), which lets faults elsewhere in the mm run earlier.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from mmsim.kernel.file_table import fput, get_file
 from mmsim.kernel.memory_zap import zap_pte_range
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.releases import (
+    COUNTS_BEFORE_UNMAPPING,
     COUNTS_MAYWRITE,
     FUTURE_WRITE_LETS_FORK_SHARE,
     HUGETLB_MAPS_FUTURE_WRITE,
@@ -172,26 +172,30 @@ async def do_mmap(k: Kernel, file: File, prot: int, flags: int, length: int, off
             vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
             if vm_flags < 0:
                 return vm_flags
-        if flags & MAP_FIXED:
-            await unmap_range(k, mm, address, address + size)
         return await mmap_region(k, mm, file, vm_flags, size, offset // PAGE_SIZE, address if flags & MAP_FIXED else 0)
 
 
 async def mmap_region(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, pgoff: int, address: int) -> int:
     """Ask the counter and the file system, in the order of the release, and link the mapping: its address or errno."""
-    inode = file.inode
-    asked_first = k.release.has(SEALED_MAPS_READ_ONLY)
-    if asked_first:
+    inode, release = file.inode, k.release
+    asked = release.has(REFUSED_BEFORE_UNMAPPING)
+    unmaps_first = not release.has(COUNTS_BEFORE_UNMAPPING)
+    if address and unmaps_first:
+        await unmap_range(k, mm, address, address + size)
+    if not asked and release.has(SEALED_MAPS_READ_ONLY) and (unmaps_first or not vm_flags & VM_WRITE):
         # Before the counter: a mapping that can never be written is not counted and need not ask it.
         vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
         if vm_flags < 0:
             return vm_flags
+        asked = True
     is_counted = counted(k, vm_flags)
     if is_counted:
         error = await k.strategy.map_writable(k, inode)
         if error:
             return int(error)
-    if not asked_first:
+    if address and not unmaps_first:
+        await unmap_range(k, mm, address, address + size)
+    if not asked:
         vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
     if vm_flags >= 0:
         vmas = await mm.mmap.load()

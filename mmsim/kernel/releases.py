@@ -79,11 +79,20 @@ HUGETLB_MAPS_FUTURE_WRITE = change(
     "v5.11..v5.13",
 )
 REFUSED_BEFORE_UNMAPPING = change("mmap() looks at the seals before MAP_FIXED unmaps what was there", "v6.12.93..")
+COUNTS_BEFORE_UNMAPPING = change(
+    "mmap() raises i_mmap_writable, or fails to, before MAP_FIXED unmaps what was there",
+    "v6.12..",
+    "v6.1.119..v6.2",
+    "v5.10.231..v5.11",
+)
 SAME_SIZE_TRUNCATES = change(
     "ftruncate() of a tmpfs file to the size it has zeroes the rest of its last page", "v4.2.."
 )
 MREMAP_FLUSHES_LATE = change("mremap() flushes what it moved after it dropped the page-table lock", "v3.14..v4.20")
 MREMAP_LOOKS_FIRST = change("mremap() that shrinks is EFAULT where nothing is mapped, and unmaps nothing", "v5.16..")
+MREMAP_LOOKS_BEFORE_OVERLAP = change(
+    "mremap() of nothing to a place that overlaps it is EFAULT, not EINVAL", "v5.16..v6.17"
+)
 MREMAP_CHECKS_BEFORE_UNMAPPING = change(
     "mremap() with MREMAP_FIXED that fails leaves what is mapped at its target, and it moves several VMAs at a time",
     "v6.17..",

@@ -16,7 +16,7 @@ from mmsim import catalogue
 from mmsim.conformance import run as scenarios
 from mmsim.conformance.real import ARENA
 from mmsim.conformance.sequential import model, run
-from mmsim.conformance.sequential.program import ARENA_LENGTH, LONGEST, PROCESSES, Call, generate, has_processes
+from mmsim.conformance.sequential.program import ARENA_LENGTH, LONGEST, PROCESSES, Call, Limits, generate, has_processes
 from mmsim.conformance.sequential.run import conform_programs, kind_of, nearest_release
 from mmsim.conformance.sequential.shrink import shrunk
 from mmsim.errors import UserError
@@ -61,7 +61,7 @@ def test_programs_leave_no_address_to_the_kernel():
 
 
 def test_writes_within_pages():
-    for program in [generate(3, number, in_page=True) for number in range(300)]:
+    for program in [generate(3, number, limits=Limits(in_page=True)) for number in range(300)]:
         for call in program:
             if call.verb == "pwrite":
                 assert call.arguments[3] % PAGE_SIZE + call.arguments[2] <= PAGE_SIZE

@@ -25,7 +25,7 @@ from mmsim.conformance import native
 from mmsim.conformance.kernels import build, wire
 from mmsim.conformance.kernels.image import Image
 from mmsim.conformance.profile import profile
-from mmsim.conformance.sequential.program import Answer, Batch, Given, Program
+from mmsim.conformance.sequential.program import Answer, Batch, Given, Limits, Program
 from mmsim.errors import UserError
 from mmsim.kernel.releases import Release
 
@@ -77,7 +77,7 @@ class Guest:
         self.hello: Hello
         self.linux: str
         self.profile: Release
-        self.in_page: bool
+        self.limits: Limits
         self.boots = 0
         """How often it was booted."""
 
@@ -90,7 +90,8 @@ class Guest:
             self.profile = profile(
                 hello.release, hello.version, user_mode=hello.user_mode, huge=hello.huge_pages, force=hello.force
             )
-            self.in_page = bool(hello.shmem_enabled) and "[never]" not in hello.shmem_enabled
+            maybe_huge = bool(hello.shmem_enabled) and "[never]" not in hello.shmem_enabled
+            self.limits = Limits(in_page=maybe_huge, readable=hello.user_mode)
         except BaseException:
             self.__exit__()
             raise

@@ -22,7 +22,16 @@ from mmsim.conformance.native import Impossible
 from mmsim.conformance.profile import nearest
 from mmsim.conformance.run import Worker
 from mmsim.conformance.sequential import model
-from mmsim.conformance.sequential.program import LONGEST, NOT_ASKED, Answer, Batch, Given, Program, has_processes
+from mmsim.conformance.sequential.program import (
+    LONGEST,
+    NOT_ASKED,
+    Answer,
+    Batch,
+    Given,
+    Limits,
+    Program,
+    has_processes,
+)
 from mmsim.conformance.sequential.shrink import shrunk
 from mmsim.conformance.worker import ProgramsRequest
 from mmsim.errors import UserError
@@ -34,10 +43,6 @@ PATIENCE_S: Final = 60.0
 SHOWN: Final = 3
 """How many kinds of differences are shrunk and shown, each by one program; the others are only counted."""
 HUGE_PAGES: Final = Path("/sys/kernel/mm/transparent_hugepage")
-WITHIN_PAGES: Final = (
-    "a write that crosses a page's edge, for this machine may give memfds huge pages, which changes how much of a "
-    "write F_SEAL_GROW judges at once"
-)
 
 
 Answers = tuple[Answer, ...]
@@ -89,8 +94,8 @@ class Performer(Protocol):
     """Its release, as `uname -r` prints it."""
     profile: Release
     """What it is in the model."""
-    in_page: bool
-    """Whether programs must not let a write cross a page's edge (`WITHIN_PAGES`)."""
+    limits: Limits
+    """What is not to be asked of it."""
 
     def ask(self, asked: Batch | Given) -> None:
         """Hand it programs."""
@@ -114,7 +119,7 @@ class RunningKernel:
             kind, told = self._worker.next_message(PATIENCE_S)
             if kind != "ready":
                 raise Impossible(told)
-            self.in_page = not told
+            self.limits = Limits(in_page=not told)
             self._left = left.pop_all()
         return self
 
@@ -235,7 +240,7 @@ def _conform(
     try:
         for first in range(0, count, BATCH):
             numbers = range(first, min(first + BATCH, count))
-            performed = session.perform(Batch(seed, numbers, longest, forks, performer.in_page))
+            performed = session.perform(Batch(seed, numbers, longest, forks, performer.limits))
             for number, (program, real, modelled) in zip(numbers, performed, strict=True):
                 calls += len(program)
                 forking += has_processes(program)
@@ -261,7 +266,7 @@ def _conform(
         calls=calls,
         agreed=done - sum(number < done for number, *_ in differing),
         differences=differences,
-        not_asked=(*NOT_ASKED, WITHIN_PAGES) if performer.in_page else NOT_ASKED,
+        not_asked=performer.limits.not_asked,
         interrupted=interrupted,
         forking=forking,
         linux_seconds=linux_seconds,

@@ -12,6 +12,9 @@ long as somebody can store to it.
 
 Before v3.15 (2) flushed nothing and all of it was left to (4).
 
+Where the seals are looked at in ->mmap (before v6.12.93), they are not where a new mapping only makes its neighbour
+longer.  That is asked of MAP_FIXED alone: which mappings meet otherwise is the machine's own affair.
+
 Not modelled: merging of VMAs, because it lowers the counter by what the merged one counted while its neighbour, which
 is of the same file and flags, counts on, so that the counter is 0 with merging exactly when it is without; the
 downgrade of mmap_lock in munmap (v4.20 and later), which lets faults elsewhere in the mm run earlier.
@@ -182,7 +185,11 @@ async def mmap_region(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, p
     unmaps_first = not release.has(COUNTS_BEFORE_UNMAPPING)
     if address and unmaps_first:
         await unmap_range(k, mm, address, address + size)
-    if not asked and release.has(SEALED_MAPS_READ_ONLY) and (unmaps_first or not vm_flags & VM_WRITE):
+    elsewhere = not unmaps_first and not vm_flags & VM_WRITE  # in do_mmap() itself, before anything can be merged
+    if address and vm_flags & VM_SHARED and not asked and not elsewhere:
+        vmas = await mm.mmap.load()
+        asked = any(can_vma_merge(vma, file, vm_flags, address, size, pgoff) for vma in vmas)
+    if not asked and release.has(SEALED_MAPS_READ_ONLY) and (unmaps_first or elsewhere):
         # Before the counter: a mapping that can never be written is not counted and need not ask it.
         vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
         if vm_flags < 0:
@@ -209,6 +216,14 @@ async def mmap_region(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, p
     if is_counted:
         await k.strategy.unmap_writable(k, inode.mapping)  # the temporary one that map_writable took
     return start
+
+
+def can_vma_merge(vma: Vma, file: File, vm_flags: int, address: int, size: int, pgoff: int) -> bool:
+    """Whether a new shared mapping would only make this one longer, upon which its file's ->mmap is not called."""
+    if vma.file is not file or vma.flags != vm_flags or not vma.shared:
+        return False
+    before = vma.end == address and vma.index(address) == pgoff
+    return before or (vma.start == address + size and vma.pgoff == pgoff + size // PAGE_SIZE)
 
 
 def start_of(vma: Vma) -> int:

@@ -2,7 +2,7 @@
 
 A batch means the same whoever performs it, so what a guest left undone is asked of the next.  Nothing is left behind:
 the guest lives in a session of its own that is killed as a whole, its files lie in a scratch directory, and should this
-process be killed, the kernel kills the guest.
+process be killed, a watcher that has been waiting for that kills the one and removes the other.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ ANSWERS_S: Final = 60.0
 """How long it may take over one batch."""
 TRIES: Final = 3
 CHUNK: Final = 1 << 16
+WATCHER: Final = 'read _; kill -KILL -- "-$1"; rm -rf -- "$2"'
+"""A shell waits for a line that never comes: its input ends when the session does, however that happens."""
 
 
 @attrs.frozen
@@ -70,6 +72,7 @@ class Guest:
         self._scratch = tempfile.TemporaryDirectory(prefix="mmsim-")
         self._folder = Path(self._scratch.name)
         self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
         self._heard = bytearray()
         self._shared: mmap.mmap | None = None
@@ -161,6 +164,13 @@ class Guest:
                     start_new_session=True,
                     preexec_fn=_die_with_parent,  # noqa: PLW1509  (one call of prctl(2), and no thread is about)
                 )
+            self._watcher = subprocess.Popen(  # noqa: S603  (the text is WATCHER)
+                ["/bin/sh", "-c", WATCHER, "sh", str(self._process.pid), str(self._folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         except OSError as error:
             msg = f"{self._image.path} does not start ({error.strerror})"
             raise UserError(msg) from None
@@ -174,6 +184,12 @@ class Guest:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+        if self._watcher is not None:
+            self._watcher.kill()  # before its input ends, for by now others may have those numbers
+            self._watcher.wait()
+            assert self._watcher.stdin is not None
+            self._watcher.stdin.close()
+            self._watcher = None
 
     def _send(self) -> None:
         programs = wire.encoded(self._programs)

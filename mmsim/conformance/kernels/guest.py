@@ -35,7 +35,7 @@ ANSWERS_S: Final = 60.0
 """How long it may take over one batch."""
 TRIES: Final = 3
 CHUNK: Final = 1 << 16
-WATCHER: Final = 'read _; kill -KILL -- "-$1"; rm -rf -- "$2"'
+WATCHER: Final = 'read _; kill -s KILL -- "-$1"; rm -rf -- "$2"'
 """A shell waits for a line that never comes: its input ends when the session does, however that happens."""
 
 

@@ -77,11 +77,16 @@ class Apt:
     def run(self, command: str, *arguments: str) -> str:
         """What it prints.  UserError where it fails."""
         done = subprocess.run(
-            [command, *self._options, *arguments], capture_output=True, text=True, check=False, cwd=self._folder / "debs"
+            [command, *self._options, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self._folder / "debs",
         )
         if done.returncode:
             said = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
-            raise UserError(f"{command} {arguments[0]}: {said}")
+            msg = f"{command} {arguments[0]}: {said}"
+            raise UserError(msg)
         return done.stdout
 
     @staticmethod
@@ -95,7 +100,9 @@ class Apt:
         ).stdout
         archives = sorted({line.rsplit(" ", 1)[0] for line in told.splitlines() if line.endswith(" Debian")})
         if not archives:
-            raise UserError("apt knows no archive of Debian here (is `apt-get update` due?); name images by KERNELS=FOLDER")
+            raise UserError(
+                "apt knows no archive of Debian here (is `apt-get update` due?); name images by KERNELS=FOLDER"
+            )
         keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
         for archive in archives:
             uri, _, signed = archive.partition(" ")
@@ -147,19 +154,22 @@ def unpack(apt: Apt, folder: Path, package: str, to: Path) -> None:
     apt.run("apt-get", "download", package)
     (deb,) = (folder / "apt" / "debs").glob("*.deb")
     try:
-        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as unpacked:
-            with tarfile.open(fileobj=unpacked.stdout, mode="r|") as tar:
-                for member in tar:
-                    name = Path(member.name).name
-                    if member.isfile() and (name.startswith("vmlinuz") or name == "linux.uml"):
-                        content = tar.extractfile(member)
-                        assert content is not None
-                        to.write_bytes(content.read())
-                        to.chmod(0o755)
+        with (
+            subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as unpacked,
+            tarfile.open(fileobj=unpacked.stdout, mode="r|") as tar,
+        ):
+            for member in tar:
+                name = Path(member.name).name
+                if member.isfile() and (name.startswith("vmlinuz") or name == "linux.uml"):
+                    content = tar.extractfile(member)
+                    assert content is not None
+                    to.write_bytes(content.read())
+                    to.chmod(0o755)
     finally:
         deb.unlink()
     if not to.exists():
-        raise UserError(f"{package} has no kernel in it")
+        msg = f"{package} has no kernel in it"
+        raise UserError(msg)
 
 
 def compared(path: Path, programs: int, seed: int) -> Row:
@@ -174,13 +184,10 @@ def compared(path: Path, programs: int, seed: int) -> Row:
 def table(rows: list[Row]) -> str:
     """The rows that were compared, in Markdown."""
     lines = ["| release of the model | kernel | programs | calls | differences |", "|---|---|---:|---:|---:|"]
-    done = [row for row in rows if row.result]
-    for row in sorted(done, key=lambda row: (version(row.result.release), row.result.release)):
-        result = row.result
-        lines.append(
-            f"| {result.release} | {row.kernel} | {result.programs:,} | {result.calls:,} "
-            f"| {result.programs - result.agreed:,} |"
-        )
+    done = [(row.kernel, row.result) for row in rows if row.result]
+    for kernel, result in sorted(done, key=lambda each: (version(each[1].release), each[1].release)):
+        differ = result.programs - result.agreed
+        lines.append(f"| {result.release} | {kernel} | {result.programs:,} | {result.calls:,} | {differ:,} |")
     return "\n".join(lines) + "\n"
 
 
@@ -195,7 +202,8 @@ def main() -> int:
         given = os.environ.get("KERNELS")
         folder = Path(given or platformdirs.user_cache_path("mmsim") / "kernels")
         if given and not folder.is_dir():
-            raise UserError(f"KERNELS={given}: no such folder")
+            msg = f"KERNELS={given}: no such folder"
+            raise UserError(msg)
         paths = sorted(filter(Path.is_file, folder.iterdir())) if given else fetched(folder, chosen.only)
     except (UserError, FileNotFoundError) as error:
         print(f"kernels: {error}", file=sys.stderr)

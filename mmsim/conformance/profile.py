@@ -21,7 +21,9 @@ def number_of(release: str, built: str) -> Version:
     return version(found[0]) if found else ()
 
 
-def profile(release: str, built: str = "", *, user_mode: bool = False, huge: bool = True, force: bool = True) -> Release:
+def profile(
+    release: str, built: str = "", *, user_mode: bool = False, huge: bool = True, force: bool = True
+) -> Release:
     """The release of a kernel of this `uname -r` and `uname -v`, built so.  UserError where the model does not know it.
 
     `huge`: with transparent huge pages; `force`: writes to /proc/PID/mem override protections.
@@ -31,7 +33,9 @@ def profile(release: str, built: str = "", *, user_mode: bool = False, huge: boo
         msg = f"Linux {release} is older than all that the model knows; name a release with --release"
         raise UserError(msg)
     if not is_known(number):
-        msg = f"Linux {release} is of no series that the model knows, whose newest is {NEWEST.name}: name it by --release"
+        msg = (
+            f"Linux {release} is of no series that the model knows, whose newest is {NEWEST.name}: name it by --release"
+        )
         raise UserError(msg)
     how = [USER_MODE] if user_mode else [] if huge else [NO_HUGE_PAGES]
     return Release("-".join([f"v{'.'.join(map(str, number))}", *how, *([] if force else [NO_FORCE])]))

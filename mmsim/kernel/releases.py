@@ -230,7 +230,7 @@ PROFILE = re.compile(rf"v(\d+)\.(\d+)(\.\d+)?(-({'|'.join(BUILDS)}))*")
 
 def is_known(number: Version) -> bool:
     """Whether the series of a version is one that the model knows."""
-    return version(NAMES.split()[0]) <= number and number[1] <= LAST_OF_SERIES.get(number[0], -1)
+    return version(NAMES.split(maxsplit=1)[0]) <= number and number[1] <= LAST_OF_SERIES.get(number[0], -1)
 
 
 def release_named(name: str) -> Release:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -20,7 +19,6 @@ from mmsim.conformance.kernels import build, cpio, wire
 from mmsim.conformance.kernels import guest as guests
 from mmsim.conformance.kernels.guest import Guest
 from mmsim.conformance.kernels.image import Image, image
-from mmsim.conformance.native import Impossible
 from mmsim.conformance.profile import nearest, number_of, profile
 from mmsim.conformance.real import ARENA, FIRST
 from mmsim.conformance.sequential import model
@@ -232,7 +230,7 @@ class Script:
 
 def says(magic, told):
     """A command that sends such a frame."""
-    octal = "".join(r"\%03o" % byte for byte in magic + wire.LENGTH.pack(len(told)) + told)
+    octal = "".join(f"\\{byte:03o}" for byte in magic + wire.LENGTH.pack(len(told)) + told)
     return f"printf '{octal}'"
 
 
@@ -258,14 +256,19 @@ def test_a_guest_that_does_not_answer(no_build, text, said):
     children = descendants()
     scratch = set(Path(tempfile.gettempdir()).glob("mmsim-*"))
     guest = Guest(Script(text), boots_s=0.3 if "nothing" in said else 5.0, answers_s=0.3)
-    with pytest.raises(UserError) as error, guest:
-        guest.ask(Given((PREAD,)))
-        guest.answers()
+    with pytest.raises(UserError) as error:
+        ask_once(guest)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert guest.boots >= guests.TRIES
     assert descendants() == children
     assert set(Path(tempfile.gettempdir()).glob("mmsim-*")) == scratch
+
+
+def ask_once(guest):
+    with guest:
+        guest.ask(Given((PREAD,)))
+        guest.answers()
 
 
 def test_a_guest_that_died_is_asked_again(no_build, tmp_path):
@@ -460,7 +463,7 @@ def test_without_a_static_library(monkeypatch, tmp_path):
     compiler.write_text("#!/bin/sh\necho '/usr/bin/ld: cannot find -lc' >&2; exit 1\n")
     compiler.chmod(0o755)
     monkeypatch.setattr(build, "compiler", lambda: str(compiler))
-    with pytest.raises(UserError, match="is a static C library there.*cannot find -lc"):
+    with pytest.raises(UserError, match=r"is a static C library there.*cannot find -lc"):
         build.executor(tmp_path)
 
 

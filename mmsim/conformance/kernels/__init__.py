@@ -1,1 +1,1 @@
-"""Kernels other than the running one: the executor that performs programs inside an image, and the booting of images."""
+"""Kernels other than the running one: the executor that performs programs in a kernel image, and its booting."""

@@ -21,7 +21,9 @@ def compiler() -> str:
     """The compiler's path.  UserError where there is none."""
     found = next(filter(None, map(shutil.which, COMPILERS)), None)
     if found is None:
-        msg = "other kernels need a C compiler, for what runs in them is C: install gcc (none of cc, gcc, clang is here)"
+        msg = (
+            "other kernels need a C compiler, for what runs in them is C: install gcc (none of cc, gcc, clang is here)"
+        )
         raise UserError(msg)
     return found
 
@@ -43,7 +45,9 @@ def executor(scratch: Path) -> Path:
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if "error" in line or "cannot find" in line]
         why = said[0].strip() if said else f"exit status {done.returncode}"
-        msg = f"other kernels need a static executor, and {command} cannot make it (is a static C library there?): {why}"
+        msg = (
+            f"other kernels need a static executor, and {command} cannot make it (is a static C library there?): {why}"
+        )
         raise UserError(msg)
     return built
 

@@ -109,10 +109,8 @@ class Guest:
     def ask(self, asked: Batch | Given) -> None:
         """Hand it programs."""
         self._programs = asked.programs()
-        try:
+        with suppress(Lost):  # what comes next is to hear the answers, and that boots it again
             self._send()
-        except Lost:
-            pass  # what comes next is to hear the answers, and that boots it again
 
     def answers(self) -> tuple[list[tuple[Answer, ...]], tuple[float, float]]:
         """What it answered to the programs, and its seconds for those of one process and the others.  UserError."""
@@ -145,14 +143,14 @@ class Guest:
         self.boots += 1
         self._heard.clear()
         if not self._image.user_mode and self._shared is None:
-            with open(self._folder / "shared", "w+b") as file:
+            with (self._folder / "shared").open("w+b") as file:
                 file.truncate(2 * wire.SHARED_HALF)
                 self._shared = mmap.mmap(file.fileno(), 0)
         self._line, theirs = socket.socketpair()
         self._line.setblocking(False)
         command = self._image.command(self._initramfs, self._folder, theirs.fileno())
         try:
-            with theirs, open(self._folder / "errors", "wb") as errors:
+            with theirs, (self._folder / "errors").open("wb") as errors:
                 self._process = subprocess.Popen(  # noqa: S603  (the image that the user named, or qemu)
                     command,
                     stdin=subprocess.DEVNULL,
@@ -252,7 +250,8 @@ class Guest:
                     del self._heard[: start + length]
                     return frame
             if not select.select([line], [], [], max(0.0, until - time.monotonic()))[0]:
-                raise Lost(f"nothing was heard of it for {patience_s:g} s")
+                msg = f"nothing was heard of it for {patience_s:g} s"
+                raise Lost(msg)
             self._hear()
 
     def _last_words(self) -> str:

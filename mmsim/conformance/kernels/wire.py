@@ -13,6 +13,7 @@ After the answers of a frame come two numbers: the microseconds that programs of
 
 from __future__ import annotations
 
+import json
 import signal
 import struct
 from collections.abc import Iterable
@@ -31,6 +32,7 @@ SHARED_HALF: Final = 4 << 20
 """Bytes for programs, and for answers after them, in the memory that a guest of qemu shares."""
 MORE: Final = b"+"
 LENGTH: Final = struct.Struct("<I")
+LOW_BITS, MORE_FOLLOWS = 0x7F, 0x80
 NOTHING, SIGNAL, NUMBER, CONTENT = range(4)
 
 ARGUMENTS: Final = {
@@ -72,7 +74,8 @@ class Garbled(ValueError):
 def header() -> str:
     """protocol.h, with which the executor is compiled."""
     lines = [f"#define {verb.upper()} {number}" for verb, number in VERBS.items()]
-    lines += [f"#define {name} {value}" for name, value in (("NOTHING", 0), ("SIGNAL", 1), ("NUMBER", 2), ("CONTENT", 3))]
+    kinds = {"NOTHING": NOTHING, "SIGNAL": SIGNAL, "NUMBER": NUMBER, "CONTENT": CONTENT}
+    lines += [f"#define {name} {value}" for name, value in kinds.items()]
     lines += [
         f"#define ARENA {ARENA:#x}L",
         f"#define ARENA_LENGTH {ARENA_LENGTH}L",
@@ -85,14 +88,14 @@ def header() -> str:
         f"#define FILES {len(FILES)}",
         f"#define FILE_NAMES {{ {', '.join(map(_quoted, FILES))} }}",
         f"#define ARGUMENTS_OF {{ {', '.join(map(str, ARGUMENTS.values()))} }}",
-        f"#define HELLO_MAGIC {_quoted(HELLO.decode().strip())[:-1]}\\n\"",
-        f"#define ANSWERS_MAGIC {_quoted(ANSWERS.decode().strip())[:-1]}\\n\"",
+        f"#define HELLO_MAGIC {_quoted(HELLO.decode())}",
+        f"#define ANSWERS_MAGIC {_quoted(ANSWERS.decode())}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def _quoted(text: str) -> str:
-    return f'"{text}"'
+    return json.dumps(text)  # as C has it, for these texts
 
 
 def encoded(programs: Iterable[Program]) -> bytes:
@@ -119,8 +122,8 @@ def _numbers(call: Call) -> tuple[int, ...]:
 
 
 def _put(out: bytearray, value: int) -> None:
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
+    while value > LOW_BITS:
+        out.append(value & LOW_BITS | MORE_FOLLOWS)
         value >>= 7
     out.append(value)
 
@@ -139,8 +142,8 @@ class _Reader:
             while True:
                 byte = self._data[self._at]
                 self._at += 1
-                value |= (byte & 0x7F) << shift
-                if byte < 0x80:
+                value |= (byte & LOW_BITS) << shift
+                if byte < MORE_FOLLOWS:
                     return value
                 shift += 7
         except IndexError:
@@ -150,14 +153,12 @@ class _Reader:
         """One of those."""
         head = self.number()
         value = head >> 2
-        match head & 3:
-            case 2:
-                return value >> 1 if not value & 1 else -(value >> 1) - 1
-            case 3:
-                return b"".join(length * bytes((self.number() & 0xFF,)) for length in self._lengths(value))
-            case 1:
-                return signal.Signals(value).name
-        return None
+        kind = head & 3
+        if kind == NUMBER:
+            return -(value >> 1) - 1 if value & 1 else value >> 1
+        if kind == CONTENT:
+            return b"".join(length * bytes((self.number() & 0xFF,)) for length in self._lengths(value))
+        return signal.Signals(value).name if kind == SIGNAL else None
 
     def _lengths(self, runs: int) -> Iterable[int]:
         return (self.number() for _ in range(runs))

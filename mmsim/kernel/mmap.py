@@ -186,12 +186,12 @@ async def mmap_region(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, p
     if address and unmaps_first:
         await unmap_range(k, mm, address, address + size)
     elsewhere = not unmaps_first and not vm_flags & VM_WRITE  # in do_mmap() itself, before anything can be merged
-    if address and vm_flags & VM_SHARED and not asked and not elsewhere:
-        vmas = await mm.mmap.load()
-        asked = any(can_vma_merge(vma, file, vm_flags, address, size, pgoff) for vma in vmas)
     if not asked and release.has(SEALED_MAPS_READ_ONLY) and (unmaps_first or elsewhere):
         # Before the counter: a mapping that can never be written is not counted and need not ask it.
-        vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
+        if elsewhere:
+            vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
+        else:
+            vm_flags = await call_mmap(k, mm, file, vm_flags, size, pgoff, address)
         if vm_flags < 0:
             return vm_flags
         asked = True
@@ -203,7 +203,7 @@ async def mmap_region(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, p
     if address and not unmaps_first:
         await unmap_range(k, mm, address, address + size)
     if not asked:
-        vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
+        vm_flags = await call_mmap(k, mm, file, vm_flags, size, pgoff, address)
     if vm_flags >= 0:
         vmas = await mm.mmap.load()
         start = address or free_area(vmas, size)
@@ -216,6 +216,15 @@ async def mmap_region(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, p
     if is_counted:
         await k.strategy.unmap_writable(k, inode.mapping)  # the temporary one that map_writable took
     return start
+
+
+async def call_mmap(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, pgoff: int, address: int) -> int:
+    """The file's ->mmap, which looks at the seals; not called where the mapping is merged: the flags, or -EPERM."""
+    if address and vm_flags & VM_SHARED:
+        vmas = await mm.mmap.load()
+        if any(can_vma_merge(vma, file, vm_flags, address, size, pgoff) for vma in vmas):
+            return vm_flags
+    return await memfd_check_seals_mmap(k, file.inode, vm_flags)
 
 
 def can_vma_merge(vma: Vma, file: File, vm_flags: int, address: int, size: int, pgoff: int) -> bool:

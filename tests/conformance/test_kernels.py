@@ -382,6 +382,12 @@ ACROSS_THE_SIZE = (SEALABLE, SIZED, sealed(F_SEAL_GROW), Call(0, "pwrite", (FD, 
 EXEC_WHILE_MAPPED = (SEALABLE, SIZED, mapped(3), sealed(F_SEAL_EXEC))
 REFUSED_OVER_ANOTHER = (SEALABLE, SIZED, mapped(3), sealed(F_SEAL_FUTURE_WRITE), mapped(3), Call(0, "load", (ARENA, 1)))
 MADE_LONGER = (SEALABLE, SIZED, mapped(3), sealed(F_SEAL_FUTURE_WRITE), mapped(3, 1))
+TAKEN_OUT_AND_PUT_BACK = (
+    SEALABLE,
+    Call(0, "mmap", (FD, 3, 0x11, 2 * PAGE_SIZE, 0, ARENA)),
+    sealed(F_SEAL_EXEC),
+    mapped(3),
+)
 MOVE_OF_TWO = (
     SEALABLE,
     SIZED,
@@ -401,6 +407,7 @@ DIFFERING = [
     (EXEC_WHILE_MAPPED, {"v6.1.192": EINVAL, "v6.12.90": 0, "v6.12.117": EBUSY, "v6.18.15": 0, "v6.18.44": EBUSY}),
     (REFUSED_OVER_ANOTHER, {"v6.12.90": "SIGSEGV", "v6.12.118": b"\0"}),
     (MADE_LONGER, {"v5.10.262": ARENA + PAGE_SIZE, "v6.12.90": ARENA + PAGE_SIZE, "v6.12.93": EPERM, "v7.3.4": EPERM}),
+    (TAKEN_OUT_AND_PUT_BACK, {"v6.12.90": ARENA, "v6.18.15": EPERM}),
     (MOVE_OF_TWO, {"v6.12.117": EFAULT, "v6.16.12": EFAULT, "v6.17.13": ARENA + 8 * PAGE_SIZE}),
     (OVERLAP_OF_NOTHING, {"v5.10.262": EINVAL, "v6.1.192": EFAULT, "v6.16.12": EFAULT, "v6.17.13": EINVAL}),
     (WRITE_ONLY, {"v6.1.176": b"\0", "v6.1.176-um": "SIGSEGV"}),

@@ -2,8 +2,8 @@
 
 A frame to the executor is its length in four bytes and then programs; a frame from it has a magic before that, for a
 serial line may have had a boot loader's words on it.  With qemu, whose serial line is slow, a frame lies in memory that
-both sides share and only its length (and magic) goes over the line.  Numbers are written seven bits a byte, the lowest first, and
-signed ones with the sign in their lowest bit.
+both sides share and only its length (and magic) goes over the line.  Numbers are written seven bits a byte, the lowest
+first, and signed ones with the sign in their lowest bit.
 
     program      how many calls, then each: verb * PROCESSES + process, then its arguments, signed
     answer       value * 4 + what it is: NOTHING; a SIGNAL's number; a NUMBER, signed; CONTENT, the number of runs,

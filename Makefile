@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in $(CANDIDATES); do $$python $(NEW_ENOUGH) 2>/dev/
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: compare test catalogue mutants notebooks outputs bench lint readme index clean
+.PHONY: compare test catalogue conform-kernels mutants notebooks outputs bench lint readme index clean
 
 compare: .venv/installed
 	$(BIN)/mmsim compare $(ARGS)
@@ -18,6 +18,9 @@ test: .venv/tests
 
 catalogue: .venv/tests  # every scenario under every strategy, by the pytest plugin
 	$(BIN)/python -m pytest scenarios -n auto --dist worksteal $(ARGS)
+
+conform-kernels: .venv/tests  # random programs in other kernels: from apt, or KERNELS=FOLDER; ARGS="--programs 20000"
+	$(BIN)/python -m tests.kernels $(ARGS)
 
 mutants: .venv/tests  # make mutants ARGS="--sample 200 --seed 1"
 	$(BIN)/python -m tests.mutation $(ARGS)

@@ -110,11 +110,10 @@ def _one_of_many(name: str, plan: RunPlan, session: Session, bounds: Bounds) -> 
 
 def _conform(scenario: str, plan: RunPlan, session: Session, bounds: Bounds) -> tuple[Test, ConformanceResult, bool]:
     """The test that says what is allowed, what the kernel did, and whether all that is allowed is known."""
-    from mmsim.conformance import needs, run
-    from mmsim.conformance.sequential.run import nearest_release
+    from mmsim.conformance import needs, profile, run
     from mmsim.scenario import LINUX_CARRIES
 
-    running = nearest_release(platform.release()).name
+    running = profile.running().name
     linux = batch.load(scenario, LINUX_CARRIES, running)
     run.refuse_model_only(linux.scenario)
     same = (plan.strategy, plan.release or running) == (LINUX_CARRIES, running)

@@ -26,10 +26,11 @@ def emit_c(*, scenario: str, schedule: str | None, release: str | None, output: 
     device is a FUSE file of the program itself, whose answer is a step of its own.
     """
     from mmsim import check as checker
+    from mmsim.conformance import profile
     from mmsim.emit import emit
     from mmsim.scenario import LINUX_CARRIES
 
-    test = batch.load(scenario, LINUX_CARRIES, release or emit.running_release().name)
+    test = batch.load(scenario, LINUX_CARRIES, release or profile.running().name)
     text = emit.emit(test, checker.parse_schedule(schedule) if schedule is not None else None)
     if output is None:
         say(text.rstrip("\n"))

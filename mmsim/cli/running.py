@@ -40,6 +40,11 @@ def list_(what: str, form: str) -> None:
 @click.option(
     "--random", "programs", type=click.IntRange(min=1), metavar="N", help="Perform N random programs instead."
 )
+@click.option(
+    "--kernel",
+    metavar="IMAGE",
+    help="Perform them in this kernel: user-mode Linux, or an x86 bzImage, which boots in qemu.",
+)
 @click.option("--strace", "log", metavar="FILE", help="Replay a log of `strace -f` in the model instead.")
 @click.option(
     "--seconds",
@@ -59,12 +64,13 @@ def conform(
     runs: int | None,
     verbose: bool,
     programs: int | None,
+    kernel: str | None,
     log: str | None,
     seconds: float | None,
     seed: int,
     form: str,
 ) -> int:
-    """Hold the model against the running kernel.
+    """Hold the model against the running kernel, or with --kernel against another.
 
     Run a SCENARIO there many times, or all of the catalogue, and judge each outcome by the model of that kernel's
     release; or with --random N perform N random programs of system calls, one call after the other, there and in the
@@ -74,17 +80,17 @@ def conform(
     from mmsim.cli import conforming
 
     if log is not None:
-        if (scenario, runs, programs, seconds, everything) != (None, None, None, None, False):
-            raise UserError(
-                "--strace replays a log as it is; leave SCENARIO, --all, --random, --runs and --seconds out"
-            )
+        if (scenario, runs, programs, kernel, seconds, everything) != (None, None, None, None, None, False):
+            raise UserError("--strace replays a log as it is: give it --release, --strategy and --format only")
         return conform_log(log, strategy, release, form)
     if programs is not None:
         if scenario is not None or runs is not None or everything:
             named = scenario or ("--all" if everything else "--runs")
             msg = f"--random makes programs of its own; leave {named!r} out"
             raise UserError(msg)
-        return conform_programs(programs, strategy, release, seconds, seed, form)
+        return conform_programs(programs, strategy, release, kernel, seconds, seed, form)
+    if kernel is not None:
+        raise UserError("--kernel performs random programs and no scenarios; add --random N")
     plan = conforming.RunPlan(strategy, release, runs or conforming.RUNS, seconds, seed)
     if scenario is None:
         return conforming.conform_catalogue(plan, form, verbose=verbose)
@@ -95,19 +101,29 @@ def conform(
 
 
 def conform_programs(
-    programs: int, strategy: str, release: str | None, seconds: float | None, seed: int, form: str
+    programs: int,
+    strategy: str,
+    release: str | None,
+    kernel: str | None,
+    seconds: float | None,
+    seed: int,
+    form: str,
 ) -> int:
     """Random sequential programs."""
+    from mmsim.conformance.kernels.guest import Guest
+    from mmsim.conformance.kernels.image import image
     from mmsim.conformance.sequential import run
     from mmsim.report import json_
     from mmsim.report import programs as report
 
-    meter = Meter("programs on the running kernel and in the model")
+    where = "the running kernel" if kernel is None else kernel
+    meter = Meter(f"programs on {where} and in the model")
     result = run.conform_programs(
         programs,
         seed,
         batch.find_strategy(strategy),
         batch.find_release(release) if release else None,
+        kernel=None if kernel is None else Guest(image(kernel)),
         seconds=seconds,
         progress=meter.runs,
     )

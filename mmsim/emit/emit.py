@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import re
 import shlex
 from typing import Final
@@ -10,12 +9,10 @@ from typing import Final
 from mmsim.check import Bounds, check, execute
 from mmsim.check.judge import Test
 from mmsim.conformance.run import refuse_model_only
-from mmsim.conformance.sequential.run import nearest_release
 from mmsim.emit.order import Ordered, default_order, ordered
 from mmsim.emit.program import program
 from mmsim.emit.record import SETUP
 from mmsim.errors import UserError
-from mmsim.kernel.releases import Release
 from mmsim.scenario import Process
 from mmsim.verdict import Expected, Schedule, Undecided, Violated
 
@@ -31,11 +28,6 @@ UNFAITHFUL: Final = (
     "The schedule that was asked for switches inside of system calls, which no program can make happen; this is the"
     " nearest order of whole calls, and in the model every answer is the same."
 )
-
-
-def running_release() -> Release:
-    """The model's release for the running kernel.  UserError where there is none."""
-    return nearest_release(platform.release())
 
 
 def emit(test: Test, schedule: Schedule | None = None) -> str:

@@ -21,7 +21,7 @@ from mmsim.kernel.filemap import filemap_fault, read_page, set_page_dirty
 from mmsim.kernel.huge_memory import get_huge_zero_page, vma_is_anonymous
 from mmsim.kernel.migrate import migration_entry_wait
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
-from mmsim.kernel.releases import ANON_EXCLUSIVE, REUSES_BY_MAPCOUNT, UDMABUF_MAPS_PFNS
+from mmsim.kernel.releases import ANON_EXCLUSIVE, REUSES_BY_MAPCOUNT, UDMABUF_MAPS_PFNS, USER_MODE
 from mmsim.kernel.shmem import shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
 from mmsim.kernel.types import (
@@ -246,11 +246,20 @@ async def do_wp_page(k: Kernel, mm: Mm, vma: Vma, address: int, pte: Pte, *, uns
     return done if mine else 0
 
 
+def readable(k: Kernel) -> int:
+    """Any of these flags lets a load fault its page in.  x86 maps nothing to be written only; arch/um looks at the VMA.
+
+    Of a page that is mapped already even arch/um does not look at it, unless it has to map the page again on its host,
+    which fork(), mremap() and fault-around decide and the model does not know of.
+    """
+    return VM_READ if k.release.built(USER_MODE) else VM_READ | VM_WRITE
+
+
 async def page_fault(k: Kernel, address: int, *, write: bool) -> signal.Signals | None:
     """__do_page_fault(): find the VMA, judge the access, repair the page table."""
     async with k.mm.mmap_lock.read():
         vma = find_vma(await k.mm.mmap.load(), address)
-        if vma is None or not vma.flags & (VM_WRITE if write else VM_READ | VM_WRITE):
+        if vma is None or not vma.flags & (VM_WRITE if write else readable(k)):
             return SIGSEGV
         fault = await handle_mm_fault(k, k.mm, vma, address, write=write)
     if fault & VM_FAULT_RETRY:

@@ -12,10 +12,12 @@ long as somebody can store to it.
 
 Before v3.15 (2) flushed nothing and all of it was left to (4).
 
+Where the seals are looked at in ->mmap (before v6.12.93), they are not where a new mapping only makes its neighbour
+longer.  That is asked of MAP_FIXED alone: which mappings meet otherwise is the machine's own affair.
+
 Not modelled: merging of VMAs, because it lowers the counter by what the merged one counted while its neighbour, which
-is of the same file and flags, counts on, so that the counter is 0 with merging exactly when it is without; MAP_FIXED
-over a mapping puts back nothing where the new one is refused (v6.12 and later put the old VMA back); the downgrade of
-mmap_lock in munmap (v4.20 and later), which lets faults elsewhere in the mm run earlier.
+is of the same file and flags, counts on, so that the counter is 0 with merging exactly when it is without; the
+downgrade of mmap_lock in munmap (v4.20 and later), which lets faults elsewhere in the mm run earlier.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from mmsim.kernel.file_table import fput, get_file
 from mmsim.kernel.memory_zap import zap_pte_range
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.releases import (
+    COUNTS_BEFORE_UNMAPPING,
     COUNTS_MAYWRITE,
     FUTURE_WRITE_LETS_FORK_SHARE,
     HAS_FUTURE_WRITE,
@@ -184,27 +187,35 @@ async def do_mmap(k: Kernel, file: File, prot: int, flags: int, length: int, off
             vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
             if vm_flags < 0:
                 return vm_flags
-        if flags & MAP_FIXED:
-            await unmap_range(k, mm, address, address + size)
         return await mmap_region(k, mm, file, vm_flags, size, offset // PAGE_SIZE, address if flags & MAP_FIXED else 0)
 
 
 async def mmap_region(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, pgoff: int, address: int) -> int:
     """Ask the counter and the file system, in the order of the release, and link the mapping: its address or errno."""
-    inode = file.inode
-    asked_first = k.release.has(SEALED_MAPS_READ_ONLY)
-    if asked_first:
+    inode, release = file.inode, k.release
+    asked = release.has(REFUSED_BEFORE_UNMAPPING)
+    unmaps_first = not release.has(COUNTS_BEFORE_UNMAPPING)
+    if address and unmaps_first:
+        await unmap_range(k, mm, address, address + size)
+    elsewhere = not unmaps_first and not vm_flags & VM_WRITE  # in do_mmap() itself, before anything can be merged
+    if not asked and release.has(SEALED_MAPS_READ_ONLY) and (unmaps_first or elsewhere):
         # Before the counter: a mapping that can never be written is not counted and need not ask it.
-        vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
+        if elsewhere:
+            vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
+        else:
+            vm_flags = await call_mmap(k, mm, file, vm_flags, size, pgoff, address)
         if vm_flags < 0:
             return vm_flags
+        asked = True
     is_counted = counted(k, vm_flags)
     if is_counted:
         error = await k.strategy.map_writable(k, inode)
         if error:
             return int(error)
-    if not asked_first:
-        vm_flags = await memfd_check_seals_mmap(k, inode, vm_flags)
+    if address and not unmaps_first:
+        await unmap_range(k, mm, address, address + size)
+    if not asked:
+        vm_flags = await call_mmap(k, mm, file, vm_flags, size, pgoff, address)
     if vm_flags >= 0:
         vmas = await mm.mmap.load()
         start = address or free_area(vmas, size)
@@ -217,6 +228,23 @@ async def mmap_region(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, p
     if is_counted:
         await k.strategy.unmap_writable(k, inode.mapping)  # the temporary one that map_writable took
     return start
+
+
+async def call_mmap(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, pgoff: int, address: int) -> int:
+    """The file's ->mmap, which looks at the seals; not called where the mapping is merged: the flags, or -EPERM."""
+    if address and vm_flags & VM_SHARED:
+        vmas = await mm.mmap.load()
+        if any(can_vma_merge(vma, file, vm_flags, address, size, pgoff) for vma in vmas):
+            return vm_flags
+    return await memfd_check_seals_mmap(k, file.inode, vm_flags)
+
+
+def can_vma_merge(vma: Vma, file: File, vm_flags: int, address: int, size: int, pgoff: int) -> bool:
+    """Whether a new shared mapping would only make this one longer, upon which its file's ->mmap is not called."""
+    if vma.file is not file or vma.flags != vm_flags or not vma.shared:
+        return False
+    before = vma.end == address and vma.index(address) == pgoff
+    return before or (vma.start == address + size and vma.pgoff == pgoff + size // PAGE_SIZE)
 
 
 def start_of(vma: Vma) -> int:

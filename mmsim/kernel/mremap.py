@@ -17,7 +17,12 @@ import attrs
 from mmsim.kernel.file_table import get_file
 from mmsim.kernel.memory import find_vma
 from mmsim.kernel.mmap import free_area, page_align, replace_vma, start_of, unmap_range, vma_link_file
-from mmsim.kernel.releases import MREMAP_CHECKS_BEFORE_UNMAPPING, MREMAP_FLUSHES_LATE, MREMAP_LOOKS_FIRST
+from mmsim.kernel.releases import (
+    MREMAP_CHECKS_BEFORE_UNMAPPING,
+    MREMAP_FLUSHES_LATE,
+    MREMAP_LOOKS_BEFORE_OVERLAP,
+    MREMAP_LOOKS_FIRST,
+)
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.types import Kernel, Mm, Vma
 from mmsim.syscalls import EFAULT, EINVAL, ENOMEM, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE_SIZE
@@ -29,14 +34,18 @@ async def mremap(k: Kernel, start: int, old_length: int, new_length: int, flags:
     if flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED) or start % PAGE_SIZE or old_size <= 0 or new_size <= 0:
         return -EINVAL
     fixed = flags & MREMAP_FIXED
-    overlap = to < start + old_size and start < to + new_size
-    if fixed and (not flags & MREMAP_MAYMOVE or to % PAGE_SIZE or overlap):
+    if fixed and not flags & MREMAP_MAYMOVE:
+        return -EINVAL
+    badly = fixed and (to % PAGE_SIZE or (to < start + old_size and start < to + new_size))
+    if badly and not k.release.has(MREMAP_LOOKS_BEFORE_OVERLAP):
         return -EINVAL
     mm = k.mm
     async with mm.mmap_lock:
         vmas = await mm.mmap.load()
         if k.release.has(MREMAP_LOOKS_FIRST) and find_vma(vmas, start) is None:
             return -EFAULT
+        if badly:
+            return -EINVAL
         if fixed:
             return await mremap_to(k, mm, start, old_size, new_size, to)
         if old_size >= new_size:

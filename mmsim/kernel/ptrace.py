@@ -4,17 +4,25 @@ Follows fs/proc/base.c (mem_rw) and mm/memory.c (__access_remote_vm), v3.17 and 
 mmap_lock held for reading from the first to the last.  So munmap() waits, but madvise(MADV_DONTNEED) does not.  And
 nobody waits for a userfaultfd with that lock held: a fault that one was promised fails.
 
-Not modelled: PTRACE_POKEDATA, which is the same path in smaller pieces; proc_mem.force_override and the configuration
-that forbids to force (v6.12 and later), because it is a choice of whoever builds the kernel; mappings of devices.
+A kernel may be built to force nothing (v6.12 and later, proc_mem_foll_force()): then it is as process_vm_writev().
+
+Not modelled: PTRACE_POKEDATA, which is the same path in smaller pieces; a kernel that forces for ptracers only, who are
+nobody here; mappings of devices.
 """
 
 from __future__ import annotations
 
 from mmsim.kernel.filemap import read_page, set_page_dirty
 from mmsim.kernel.gup import get_user_pages_remote, unpin_pages
+from mmsim.kernel.releases import NO_FORCE
 from mmsim.kernel.shmem import write_page
 from mmsim.kernel.types import Caller, Kernel, Mm
 from mmsim.syscalls import EIO, PAGE_SIZE
+
+
+def forces(k: Kernel) -> bool:
+    """proc_mem_foll_force()."""
+    return not k.release.built(NO_FORCE)
 
 
 async def mem_write(k: Kernel, mm: Mm, address: int, data: bytes) -> int:
@@ -26,7 +34,7 @@ async def mem_write(k: Kernel, mm: Mm, address: int, data: bytes) -> int:
         async with mm.mmap_lock.read():
             while written < len(bounce):
                 at = address + done + written
-                pins, _ = await get_user_pages_remote(k, mm, at, 1, Caller.PTRACE, write=True, force=True)
+                pins, _ = await get_user_pages_remote(k, mm, at, 1, Caller.PTRACE, write=True, force=forces(k))
                 if not pins:
                     break
                 chunk = bounce[written : written + PAGE_SIZE - at % PAGE_SIZE]
@@ -49,7 +57,7 @@ async def mem_read(k: Kernel, mm: Mm, address: int, length: int) -> bytes | int:
         async with mm.mmap_lock.read():
             while len(parts) < end:
                 at = address + len(parts)
-                pins, _ = await get_user_pages_remote(k, mm, at, 1, Caller.PTRACE, write=False, force=True)
+                pins, _ = await get_user_pages_remote(k, mm, at, 1, Caller.PTRACE, write=False, force=forces(k))
                 if not pins:
                     break
                 start = at % PAGE_SIZE

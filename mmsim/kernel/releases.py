@@ -1,5 +1,8 @@
 """Releases of Linux, and the changes that make one answer otherwise than another.
 
+A release is `v6.12`, or a stable one of such a series, `v6.12.117`, and after dashes how it was built, where answers
+depend on it and it was not built as Debian builds for x86-64: `v6.12.101-um`, `v7.3.4-noforce` (`BUILDS`).
+
 A `Change` says in which releases the kernel behaves so; a path asks `k.release.has(CHANGE)`.  Read in the sources of
 the releases named and, from 5.10 on, observed on running kernels; what was backported has a span of its own.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 
 import attrs
 
@@ -21,7 +25,7 @@ from mmsim.syscalls import (
     F_SEAL_WRITE,
     PAGE_SIZE,
 )
-from mmsim.versions import version
+from mmsim.versions import Version, version
 
 SEALS_OF_3_17 = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
 
@@ -75,6 +79,12 @@ HUGETLB_MAPS_FUTURE_WRITE = change(
     "v5.11..v5.13",
 )
 REFUSED_BEFORE_UNMAPPING = change("mmap() looks at the seals before MAP_FIXED unmaps what was there", "v6.12.93..")
+COUNTS_BEFORE_UNMAPPING = change(
+    "mmap() raises i_mmap_writable, or fails to, before MAP_FIXED unmaps what was there",
+    "v6.12..",
+    "v6.1.119..v6.2",
+    "v5.10.231..v5.11",
+)
 # v4.2, shmem_setattr(): `newsize <= oldsize`; posted on 16 June 2015, five days before v4.1.
 SAME_SIZE_TRUNCATES = change(
     "ftruncate() of a tmpfs file to the size it has zeroes the rest of its last page", "v4.2.."
@@ -88,6 +98,9 @@ MREMAP_FLUSHES_LATE = change(
 )
 # 550a7d60bd5e, in linux-next for v5.16; read in v6.1, while v5.15 was not at hand.
 MREMAP_LOOKS_FIRST = change("mremap() that shrinks is EFAULT where nothing is mapped, and unmaps nothing", "v5.16..")
+MREMAP_LOOKS_BEFORE_OVERLAP = change(
+    "mremap() of nothing to a place that overlaps it is EFAULT, not EINVAL", "v5.16..v6.17"
+)
 MREMAP_CHECKS_BEFORE_UNMAPPING = change(
     "mremap() with MREMAP_FIXED that fails leaves what is mapped at its target, and it moves several VMAs at a time",
     "v6.17..",
@@ -250,11 +263,25 @@ EXEC_IGNORES_WRITERS = change("execve() neither asks for writers nor denies them
 TMPFS_HAS_FLAGS = change("tmpfs has FS_IOC_SETFLAGS", "v6.1..")
 
 
+USER_MODE = "um"
+NO_HUGE_PAGES = "nothp"
+NO_FORCE = "noforce"
+BUILDS = {
+    USER_MODE: "user-mode Linux: page tables as arch/um has them, and no transparent huge pages",
+    NO_HUGE_PAGES: "CONFIG_TRANSPARENT_HUGEPAGE is off",
+    NO_FORCE: "CONFIG_PROC_MEM_NO_FORCE or the like: /proc/PID/mem does not override protections",
+}
+
+
 @attrs.frozen
 class Release:
     """A release by name; what it does is asked change by change."""
 
     name: str
+
+    def built(self, how: str) -> bool:
+        """Whether it was built so: one of `BUILDS`."""
+        return f"-{how}" in self.name
 
     def has(self, behaviour: Change) -> bool:
         """Whether this release behaves so."""
@@ -270,7 +297,8 @@ class Release:
     @property
     def write_chunk(self) -> int:
         """How many bytes of a write are held against F_SEAL_GROW at once."""
-        return 2 << 20 if self.has(WRITES_BY_FOLIO) else PAGE_SIZE
+        huge = not (self.built(USER_MODE) or self.built(NO_HUGE_PAGES))
+        return 2 << 20 if huge and self.has(WRITES_BY_FOLIO) else PAGE_SIZE
 
 
 @functools.cache
@@ -289,13 +317,22 @@ NAMES = """
 RELEASES = tuple(Release(name) for name in NAMES.split())
 
 
+LAST_OF_SERIES = {3: 19, 4: 20, 5: 19, 6: 19, 7: 3}
+"""The last minor number of each major one that is known here."""
+PROFILE = re.compile(rf"v(\d+)\.(\d+)(\.\d+)?(-({'|'.join(BUILDS)}))*")
+
+
+def is_known(number: Version) -> bool:
+    """Whether the series of a version is one that the model knows."""
+    return version(NAMES.split(maxsplit=1)[0]) <= number and number[1] <= LAST_OF_SERIES.get(number[0], -1)
+
+
 def release_named(name: str) -> Release:
-    """The release of that name.  Raises UserError with the nearest name."""
-    for release in RELEASES:
-        if release.name == name:
-            return release
+    """The release of that name, which may be any stable one of a known series.  UserError with the nearest name."""
+    if PROFILE.fullmatch(name) and is_known(version(name)):
+        return Release(name)
     names = [release.name for release in RELEASES]
     near = difflib.get_close_matches(name, names, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    msg = f"unknown release {name!r}{hint} (known: {', '.join(names)})"
+    msg = f"unknown release {name!r}{hint} (known: {', '.join(names)}, and the stable releases of these series)"
     raise UserError(msg)

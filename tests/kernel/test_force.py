@@ -65,6 +65,19 @@ def test_what_may_be_written(prot, flags, sealed, forced, copied, seen, file, re
     assert alone(caller, release=release) == (copied, forced, seen, file)
 
 
+@pytest.mark.parametrize(("release", "read_only"), [("v7.3.4", 1), ("v7.3.4-noforce", -EIO)])
+def test_a_kernel_may_be_built_to_force_nothing(release, read_only):
+    """As Debian's 7.3.4 is: /proc/PID/mem then does what the mapping allows, which is all that it does elsewhere."""
+
+    async def caller(sys, _):
+        fd = await filled(sys)
+        window = await sys.mmap(fd, PROT_READ, MAP_PRIVATE)
+        other = await sys.mmap(fd, RW, MAP_PRIVATE)
+        return await sys.mem_write(window, b"Q"), await sys.mem_write(other, b"Q"), await sys.mem_read(window, 1)
+
+    assert alone(caller, release=release) == (read_only, 1, b"Q" if read_only == 1 else b"o")
+
+
 def test_a_sealed_file_mapped_read_only_is_not_written():
     async def caller(sys, _):
         fd = await filled(sys)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from pathlib import Path
 
 import attrs
 
+from mmsim.conformance.profile import running
 from mmsim.conformance.recorded.asking import Rule
 from mmsim.conformance.recorded.log import Began, Call, Line, Log, read
 from mmsim.conformance.recorded.replay import Difference, Replayer
-from mmsim.conformance.sequential.run import nearest_release
 from mmsim.errors import UserError
 from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
@@ -47,7 +46,7 @@ class Result:
 
 def conform_log(path: Path, strategy: Strategy, release: Release | None = None) -> Result:
     """Replay one log.  Raises UserError where there is none, or nothing in it is about what the model has."""
-    release = release or nearest_release(platform.release())
+    release = release or running()
     result = replay(read(path), strategy, release, str(path))
     if not result.compared and not result.unreadable:
         msg = (

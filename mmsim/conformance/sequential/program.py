@@ -66,8 +66,35 @@ NOT_ASKED: Final = (
     "what wait() and signals tell of a process that exits",
 )
 
+WITHIN_PAGES: Final = (
+    "a write that crosses a page's edge, for this machine may give memfds huge pages, which changes how much of a "
+    "write F_SEAL_GROW judges at once"
+)
+READABLE: Final = (
+    "mappings of PROT_WRITE alone, for whether user-mode Linux lets them be read hangs on what is mapped on its host, "
+    "which fork(), mremap() and fault-around decide"
+)
+
 Arguments = tuple[Any, ...]
 """Numbers, and names of files."""
+
+
+@attrs.frozen
+class Limits:
+    """What programs do not ask beyond `NOT_ASKED`, for the sake of the kernel that is to perform them."""
+
+    in_page: bool = False
+    """No write crosses a page's edge."""
+    readable: bool = False
+    """What may be written may be read."""
+
+    @property
+    def not_asked(self) -> tuple[str, ...]:
+        """All that programs do not ask, as sentences."""
+        return (*NOT_ASKED, *(WITHIN_PAGES,) * self.in_page, *(READABLE,) * self.readable)
+
+
+EVERYTHING: Final = Limits()
 
 
 @attrs.frozen
@@ -191,9 +218,10 @@ CUMULATED, FORKING_CUMULATED = _sums(WEIGHTS), _sums(FORKING)
 class _Draw:
     """One program in the making; it keeps a rough idea of what is open and mapped, and need not be right."""
 
-    def __init__(self, draw: random.Random, *, in_page: bool) -> None:
+    def __init__(self, draw: random.Random, limits: Limits) -> None:
         self._random = draw.random
-        self._in_page = in_page
+        self._in_page = limits.in_page
+        self._prots = tuple(prot | PROT_READ if prot else prot for prot in PROTS) if limits.readable else PROTS
         self._open: list[int] = []
         self._mapped: list[int] = []
         self._letters = 0
@@ -303,11 +331,11 @@ class _Draw:
                 self._mapped.append(address)
                 kind = (MAP_PRIVATE if self.below(3) == 0 else MAP_SHARED) | MAP_FIXED
                 offset = PAGE_SIZE * self.one((0, 0, 0, 0, 1, 2))
-                return self.fd(), self.one(PROTS), kind, self.one(MAP_LENGTHS), offset, address
+                return self.fd(), self.one(self._prots), kind, self.one(MAP_LENGTHS), offset, address
             case "munmap":
                 return self.gone(), self.one(MAP_LENGTHS)
             case "mprotect":
-                return self.page(), self.one(MAP_LENGTHS), self.one(PROTS)
+                return self.page(), self.one(MAP_LENGTHS), self.one(self._prots)
             case "madvise":
                 return self.page(), self.one(MAP_LENGTHS), MADV_DONTNEED
             case "mremap":
@@ -325,13 +353,15 @@ class _Draw:
                 return ()
 
 
-def generate(seed: int, number: int, *, longest: int = LONGEST, forks: bool = True, in_page: bool = False) -> Program:
+def generate(
+    seed: int, number: int, *, longest: int = LONGEST, forks: bool = True, limits: Limits = EVERYTHING
+) -> Program:
     """Program `number` of those that come of `seed`: the same for ever.
 
-    `forks`: whether a program may.  `in_page`: no write crosses a page's edge.
+    `forks`: whether a program may.
     """
     draw = random.Random(seed * 1_000_003 + number)
-    state = _Draw(draw, in_page=in_page)
+    state = _Draw(draw, limits)
     weights, sums, beginning = WEIGHTS, CUMULATED, BEGINNING
     if forks and draw.random() < FORKING_SHARE:
         weights, sums, beginning = FORKING, FORKING_CUMULATED, FORKING_BEGINNING
@@ -375,11 +405,11 @@ class Batch:
     numbers: range
     longest: int
     forks: bool
-    in_page: bool
+    limits: Limits = EVERYTHING
 
     def programs(self) -> list[Program]:
         """The programs, each with its ending."""
-        draw = functools.partial(generate, longest=self.longest, forks=self.forks, in_page=self.in_page)
+        draw = functools.partial(generate, longest=self.longest, forks=self.forks, limits=self.limits)
         return [with_ending(draw(self.seed, number)) for number in self.numbers]
 
 

@@ -9,32 +9,38 @@ from __future__ import annotations
 import functools
 import operator
 import platform
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from contextlib import AbstractContextManager, ExitStack
+from typing import Final, Protocol, Self
 
 import attrs
 
+from mmsim.conformance.native import Impossible
+from mmsim.conformance.profile import running
 from mmsim.conformance.run import Worker
 from mmsim.conformance.sequential import model
-from mmsim.conformance.sequential.program import LONGEST, NOT_ASKED, Answer, Batch, Given, Program, has_processes
+from mmsim.conformance.sequential.program import (
+    LONGEST,
+    NOT_ASKED,
+    Answer,
+    Batch,
+    Given,
+    Limits,
+    Program,
+    has_processes,
+)
 from mmsim.conformance.sequential.shrink import shrunk
 from mmsim.conformance.worker import ProgramsRequest
 from mmsim.errors import UserError
-from mmsim.kernel.releases import RELEASES, Release
+from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
-from mmsim.versions import version
 
 BATCH: Final = 100
 PATIENCE_S: Final = 60.0
 SHOWN: Final = 3
 """How many kinds of differences are shrunk and shown, each by one program; the others are only counted."""
-WITHIN_PAGES: Final = (
-    "a write that crosses a page's edge, for this machine may give memfds huge pages, which changes how much of a "
-    "write F_SEAL_GROW judges at once"
-)
 
 
 Answers = tuple[Answer, ...]
@@ -79,26 +85,63 @@ class ProgramsResult:
     model_seconds: float = 0.0
 
 
-def nearest_release(running: str) -> Release:
-    """The youngest release of the model that is not younger than the running kernel.  UserError for an older one."""
-    found = re.match(r"\d+(\.\d+)*", running)
-    number = tuple(map(int, found[0].split("."))) if found else ()
-    known = [release for release in RELEASES if version(release.name) <= number]
-    if not known:
-        msg = f"the running kernel ({running}) is older than all that the model knows; name a release with --release"
-        raise UserError(msg)
-    return max(known, key=_age)
+class Performer(Protocol):
+    """A kernel that performs programs: asked for some, it is listened to before it is asked again."""
+
+    linux: str
+    """Its release, as `uname -r` prints it."""
+    profile: Release
+    """What it is in the model."""
+    limits: Limits
+    """What is not to be asked of it."""
+
+    def ask(self, asked: Batch | Given) -> None:
+        """Hand it programs."""
+
+    def answers(self) -> tuple[list[Answers], tuple[float, float]]:
+        """Its answers, and its seconds for programs of one process and for the others.  UserError: it is gone."""
 
 
-def _age(release: Release) -> tuple[int, ...]:
-    return version(release.name)
+class RunningKernel:
+    """The kernel that this runs on, through a worker process.  A context; `native.Impossible` where it may not be."""
+
+    def __init__(self) -> None:
+        self.linux = platform.release()
+        self.profile = running()
+        self._left = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as left:
+            scratch = left.enter_context(tempfile.TemporaryDirectory(prefix="mmsim-"))
+            self._worker = left.enter_context(Worker(ProgramsRequest(scratch)))
+            kind, told = self._worker.next_message(PATIENCE_S)
+            if kind != "ready":
+                raise Impossible(told)
+            self.limits = Limits(in_page=not told)
+            self._left = left.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.close()
+
+    def ask(self, asked: Batch | Given) -> None:
+        """Hand it programs."""
+        self._worker.ask(asked)
+
+    def answers(self) -> tuple[list[Answers], tuple[float, float]]:
+        """See `Performer`."""
+        kind, real, *took = self._worker.next_message(PATIENCE_S)
+        if kind != "answers":
+            raise UserError(real)
+        ((one, several),) = took
+        return real, (one, several)
 
 
 class _Session:
     """Both who answer, and how long each of them was asked."""
 
-    def __init__(self, worker: Worker, strategy: Strategy, release: Release) -> None:
-        self._worker = worker
+    def __init__(self, performer: Performer, strategy: Strategy, release: Release) -> None:
+        self._performer = performer
         self._perform: Callable[[Program], Answers] = functools.partial(
             model.perform, strategy=strategy, release=release
         )
@@ -113,15 +156,12 @@ class _Session:
 
     def perform(self, asked: Batch | Given) -> Iterator[tuple[Program, Answers, Answers]]:
         """Each program with the kernel's answers and the model's."""
-        self._worker.ask(asked)
+        self._performer.ask(asked)
         programs = asked.programs()
         began = time.perf_counter()
         modelled = list(map(self._perform, programs))
         self.model_seconds += time.perf_counter() - began
-        kind, real, *took = self._worker.next_message(PATIENCE_S)
-        if kind != "answers":
-            raise UserError(real)
-        ((one, several),) = took
+        real, (one, several) = self._performer.answers()
         self.linux_seconds += one
         self.forking_seconds += several
         return zip(programs, real, modelled, strict=True)
@@ -158,52 +198,73 @@ def conform_programs(
     strategy: Strategy,
     release: Release | None = None,
     *,
+    kernel: AbstractContextManager[Performer] | None = None,
     seconds: float | None = None,
     longest: int = LONGEST,
     forks: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> ProgramsResult:
-    """Perform so many programs, or as many as there is time for.  UserError: the worker died or does not answer."""
-    running = platform.release()
-    release = release or nearest_release(running)
-    result = ProgramsResult(running, release.name, strategy.name, seed)
-    with tempfile.TemporaryDirectory(prefix="mmsim-") as scratch, Worker(ProgramsRequest(scratch)) as worker:
-        kind, told = worker.next_message(PATIENCE_S)
-        if kind != "ready":
-            return attrs.evolve(result, skipped=told)
-        in_page = not told
-        session = _Session(worker, strategy, release)
-        differing = []
-        interrupted = False
-        done = calls = forking = 0
-        began = time.monotonic()
-        try:
-            for first in range(0, count, BATCH):
-                numbers = range(first, min(first + BATCH, count))
-                performed = session.perform(Batch(seed, numbers, longest, forks, in_page))
-                for number, (program, real, modelled) in zip(numbers, performed, strict=True):
-                    calls += len(program)
-                    forking += has_processes(program)
-                    if real != modelled:
-                        differing.append((number, program, real, modelled))
-                done = numbers.stop
-                if progress is not None:
-                    progress(done, count)
-                if seconds is not None and time.monotonic() - began > seconds:
-                    break
-        except KeyboardInterrupt:
-            interrupted = True
-        linux_seconds, forking_seconds, model_seconds = session.seconds
-        kinds = {kind_of(*each[1:]): each for each in reversed(differing)}  # of each kind the first
-        shown = sorted(kinds.values(), key=operator.itemgetter(0))[:SHOWN]
-        differences = () if interrupted else tuple(session.smallest(*each) for each in shown)
-    return attrs.evolve(
-        result,
+    """Perform so many programs, or as many as there is time for, on the running kernel or on one that is booted.
+
+    `kernel`: a context that is a `Performer`.  UserError: it died or does not answer.
+    """
+    running = kernel or RunningKernel()
+    try:
+        with running as performer:
+            return _conform(performer, count, seed, strategy, release, seconds, longest, forks, progress)
+    except Impossible as error:
+        assert isinstance(running, RunningKernel)
+        name = (release or running.profile).name
+        return ProgramsResult(running.linux, name, strategy.name, seed, skipped=str(error))
+
+
+def _conform(
+    performer: Performer,
+    count: int,
+    seed: int,
+    strategy: Strategy,
+    release: Release | None,
+    seconds: float | None,
+    longest: int,
+    forks: bool,
+    progress: Callable[[int, int], None] | None,
+) -> ProgramsResult:
+    release = release or performer.profile
+    session = _Session(performer, strategy, release)
+    differing = []
+    interrupted = False
+    done = calls = forking = 0
+    began = time.monotonic()
+    try:
+        for first in range(0, count, BATCH):
+            numbers = range(first, min(first + BATCH, count))
+            performed = session.perform(Batch(seed, numbers, longest, forks, performer.limits))
+            for number, (program, real, modelled) in zip(numbers, performed, strict=True):
+                calls += len(program)
+                forking += has_processes(program)
+                if real != modelled:
+                    differing.append((number, program, real, modelled))
+            done = numbers.stop
+            if progress is not None:
+                progress(done, count)
+            if seconds is not None and time.monotonic() - began > seconds:
+                break
+    except KeyboardInterrupt:
+        interrupted = True
+    linux_seconds, forking_seconds, model_seconds = session.seconds
+    kinds = {kind_of(*each[1:]): each for each in reversed(differing)}  # of each kind the first
+    shown = sorted(kinds.values(), key=operator.itemgetter(0))[:SHOWN]
+    differences = () if interrupted else tuple(session.smallest(*each) for each in shown)
+    return ProgramsResult(
+        performer.linux,
+        release.name,
+        strategy.name,
+        seed,
         programs=done,
         calls=calls,
         agreed=done - sum(number < done for number, *_ in differing),
         differences=differences,
-        not_asked=(*NOT_ASKED, WITHIN_PAGES) if in_page else NOT_ASKED,
+        not_asked=performer.limits.not_asked,
         interrupted=interrupted,
         forking=forking,
         linux_seconds=linux_seconds,

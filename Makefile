@@ -19,7 +19,7 @@ test: .venv/tests
 catalogue: .venv/tests  # every scenario under every strategy, by the pytest plugin
 	$(BIN)/python -m pytest scenarios -n auto --dist worksteal $(ARGS)
 
-mutants: .venv/tests  # make mutants ARGS="--sample 200 --seed 1"
+mutants: .venv/mutants  # make mutants ARGS="--sample 200 --seed 1"
 	$(BIN)/python -m tests.mutation $(ARGS)
 
 bench: .venv/installed
@@ -49,9 +49,13 @@ index: .venv/tests  # scenarios/README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@ .venv/installed
 
+.venv/mutants: pyproject.toml | .venv/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,mutants]'
+	@touch $@ .venv/installed .venv/tests
+
 .venv/lint: pyproject.toml | .venv/tests
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ruff>=0.14' 'mypy>=1.18'
 	@touch $@
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .mutants build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

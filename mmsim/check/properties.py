@@ -191,10 +191,10 @@ class AlwaysOn:
         """Migration and designs that replace pages: what was there before is still there.
 
         A frozen page has no other user.  One that a design replaces with its references left may be written between
-        the copy and this moment; so where any I/O was submitted, what a device wrote is LOST's to judge.
+        the copy and this moment, by a device or through a dma-buf: what a device wrote is LOST's to judge then.
         """
         old, new = before[mapping.slot(index)], after[mapping.slot(index)]
-        if old is None or new is None or (before[old.refcount] and self._was_io_submitted(before)):
+        if old is None or new is None or (before[old.refcount] and self._may_be_written(before, old)):
             return None
         if self._memory(before, old)[:below] != self._memory(before, new)[:below]:
             return (
@@ -203,8 +203,12 @@ class AlwaysOn:
             )
         return None
 
-    def _was_io_submitted(self, view: View) -> bool:
-        return any(view[cell] for cell in self.world.of(Cell) if cell.name.endswith(".ios_made"))
+    def _may_be_written(self, view: View, page: Page) -> bool:
+        """Whether others than CPUs that map the file may write it: some I/O was submitted, or a dma-buf has it."""
+        held = [each for inode in self.world.of(Inode) if inode.sb.kind == "dma-buf" for each in inode.holds(view)]
+        return any((each.page if isinstance(each, Pin) else each) is page for each in held) or any(
+            view[cell] for cell in self.world.of(Cell) if cell.name.endswith(".ios_made")
+        )
 
     def _inode(self, mapping: AddressSpace) -> Inode:
         return self.world.handle(Inode, mapping.name.removesuffix(".i_data"))

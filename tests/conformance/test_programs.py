@@ -33,7 +33,7 @@ WITH_FORKS = 900
 
 
 @pytest.fixture
-def linux(system_calls):  # noqa: F811
+def linux(system_calls):  # noqa: F811 - a fixture takes another by its name
     """The running kernel can be asked."""
 
 

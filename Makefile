@@ -22,7 +22,7 @@ catalogue: .venv/tests  # every scenario under every strategy, by the pytest plu
 conform-kernels: .venv/tests  # random programs in other kernels: from apt, or KERNELS=FOLDER; ARGS="--programs 20000"
 	$(BIN)/python -m tests.kernels $(ARGS)
 
-mutants: .venv/tests  # make mutants ARGS="--sample 200 --seed 1"
+mutants: .venv/mutants  # make mutants ARGS="--sample 200 --seed 1"
 	$(BIN)/python -m tests.mutation $(ARGS)
 
 notebooks: .venv/notebooks/installed  # runs them: each ends in assertions of what it claims
@@ -63,9 +63,13 @@ index: .venv/tests  # scenarios/README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,report,cluster]'
 	@touch $@ .venv/installed
 
+.venv/mutants: pyproject.toml | .venv/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,report,cluster,mutants]'
+	@touch $@ .venv/installed .venv/tests
+
 .venv/lint: pyproject.toml | .venv/tests
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'ruff>=0.14' 'mypy>=1.18'
 	@touch $@
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .mutants build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,6 +5,7 @@ A line that runs while a module is imported is no test's own: every test sees it
 
 from __future__ import annotations
 
+import ast
 import builtins
 import json
 import os
@@ -20,6 +21,7 @@ UNKNOWN = 60
 """Seconds for a test that was not recorded."""
 NOTE = "mmsim_mutation_note"
 """What the instrumented files call, a builtin."""
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Recorder:
@@ -74,3 +76,48 @@ def pytest_configure(config):
         config.pluginmanager.register(Recorder(target))
     if source := os.environ.get(LIMITS):
         config.pluginmanager.register(Limits(source))
+
+
+def statements(text):
+    """{first line: (its column, last line)} of the statements inside functions that a line can be put before."""
+    found, lines = {}, text.splitlines()
+    for function in ast.walk(ast.parse(text)):
+        if isinstance(function, FUNCTIONS):
+            for node in ast.walk(function):
+                if node is not function and isinstance(node, ast.stmt):
+                    first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
+                    if not lines[first - 1].lstrip().startswith("elif"):
+                        found[first] = node.col_offset, node.end_lineno
+    return found
+
+
+def instrumented(path, text):
+    """The text of a file with a call before each statement of a function, that notes the line.
+
+    A tracer would see as much, but in CPython 3.11 it touches the locals that the engine tells states by.
+    """
+    lines = text.splitlines(keepends=True)
+    for first, (column, _) in statements(text).items():
+        lines[first - 1] = f"{' ' * column}{NOTE}({path!r}, {first})\n{lines[first - 1]}"
+    return "".join(lines)
+
+
+def noted(text, changed):
+    """The lines that a test notes if it runs one of the `changed` lines; None if every test has to be tried.
+
+    That is so of lines that run while the file is imported, and of a function that remembers its results: what it
+    told one test it tells all.
+    """
+    inside = statements(text)
+    cached = [
+        range(min(each.lineno for each in node.decorator_list), node.end_lineno + 1)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, FUNCTIONS) and any("cache" in ast.unparse(each) for each in node.decorator_list)
+    ]
+    found = set()
+    for line in changed:
+        around = [first for first, (_, last) in inside.items() if first <= line <= last]
+        if not around or any(line in lines for lines in cached):
+            return None
+        found.add(max(around))
+    return found

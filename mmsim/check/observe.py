@@ -109,7 +109,7 @@ def field_of(node: Node) -> str:
 def slept(automaton: Automaton, number: int) -> int:
     """How many nanoseconds the step at a node sleeps."""
     step = automaton.nodes[number].step
-    return int(step.operands[0]) if step is not None and step.word == "sleep" else 0  # type: ignore[call-overload]
+    return int(step.operands[0]) if step is not None and step.word == "sleep" else 0  # type: ignore[call-overload]  # an operand is an object
 
 
 # ---- the longest way through a system call

@@ -225,7 +225,7 @@ def priced(path: str, strategy: Strategy, release: Release) -> Priced:
             break
         new, result = moves[0]
         steps += 1
-        slept += int(step.operands[0]) if step.word == "sleep" else 0  # type: ignore[call-overload]
+        slept += int(step.operands[0]) if step.word == "sleep" else 0  # type: ignore[call-overload]  # an operand is an object
         if step.cell is not None:
             values[step.cell] = new
             atomics += is_atomic(step, machine.world)

@@ -53,12 +53,24 @@ from mmsim.syscalls import F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, FS_IMMUTABL
 _FIELD = re.compile(r"(?P<owner>.*)\.(?P<field>word|i_pages|i_size|disk|result|_pincount)(\[(?P<number>[0-9]+)\])?")
 _WATCHED = {"word": Page, "i_pages": AddressSpace, "i_size": Inode, "disk": Inode, "result": Io, "_pincount": Page}
 
+_NOTES_PINS = (
+    "pin",
+    "unpin",
+    "put_page",
+    "map_writable",
+    "unmap_writable",
+    "before_unmap_writable",
+    "after_zap_writable",
+)
+"""Where a design can count a pin that outlives its mapping; one that leaves these alone counts mappings and no more."""
+
 SEALED = "sealed content never changes"
 REMOUNTED = "content of a read-only mount never changes"
 IMMUTABLE = "immutable content never changes"
 EXECUTED = "the text of a running program never changes"
 SIZE = "a sealed size never changes"
 LOST = "no completed I/O is lost to a buffer that is still mapped"
+MOVED = "a page that takes another's place has its content"
 LEAK = "no page is leaked"
 COUNT = "i_mmap_writable is back at its resting value"
 AGREE = "MAP_SHARED views agree"
@@ -105,6 +117,7 @@ class AlwaysOn:
     def __init__(self, world: World, strategy: Strategy = linux) -> None:
         self.world = world
         self.strategy = strategy
+        self.notes_pins = any(getattr(strategy, name) is not getattr(linux, name) for name in _NOTES_PINS)
 
     def watched(self, cell: Cell[Any]) -> bool:
         """Whether a change of this cell has to be judged."""
@@ -179,13 +192,38 @@ class AlwaysOn:
         inode = self._inode(mapping)
         below = before[inode.i_size] - index * PAGE_SIZE
         promised = promises(before, inode)
-        if not promised or below <= 0:
+        if below <= 0:
             return None
+        if not promised:
+            return self._moved(before, after, mapping, index, below)
         old, new = (self._content(view, inode, index)[:below] for view in (before, after))
         if old.rstrip(b"\0") != new.rstrip(b"\0"):
             first = promised[0]
             return (first.property, f"page {index} of {inode.name} gets another content after {first.given}")
+        return self._moved(before, after, mapping, index, below)
+
+    def _moved(self, before: View, after: View, mapping: AddressSpace, index: int, below: int) -> Fault | None:
+        """Migration and designs that replace pages: what was there before is still there.
+
+        A frozen page has no other user.  One that a design replaces with its references left may be written between
+        the copy and this moment, by a device or through a dma-buf: what a device wrote is LOST's to judge then.
+        """
+        old, new = before[mapping.slot(index)], after[mapping.slot(index)]
+        if old is None or new is None or (before[old.refcount] and self._may_be_written(before, old)):
+            return None
+        if self._memory(before, old)[:below] != self._memory(before, new)[:below]:
+            return (
+                MOVED,
+                f"{new} takes the place of {old}, page {index} of {mapping.host.name}, and has other content",
+            )
         return None
+
+    def _may_be_written(self, view: View, page: Page) -> bool:
+        """Whether others than CPUs that map the file may write it: some I/O was submitted, or a dma-buf has it."""
+        held = [each for inode in self.world.of(Inode) if inode.sb.kind == "dma-buf" for each in inode.holds(view)]
+        return any((each.page if isinstance(each, Pin) else each) is page for each in held) or any(
+            view[cell] for cell in self.world.of(Cell) if cell.name.endswith(".ios_made")
+        )
 
     def _inode(self, mapping: AddressSpace) -> Inode:
         return self.world.handle(Inode, mapping.name.removesuffix(".i_data"))
@@ -245,16 +283,32 @@ class AlwaysOn:
         """The page the CPU finds where a page that may be written was pinned, without or with a fault.
 
         None if that mapping is gone.  One that has taken its place is told by what it is: a file's page that could be
-        written was pinned through a shared mapping that may be writable, a private copy through a private one.  In the
-        latter no page, or the file's, is what whoever dropped his copy asked for (munmap(), MADV_DONTNEED).
+        written was pinned through a shared mapping of it that may be writable, a private copy through a private one.
+        In the latter no page, or the file's, is what whoever dropped his copy asked for (munmap(), MADV_DONTNEED).
+
+        Not told apart: a private mapping from another at the same address, and a shared one from another of the same
+        page; the first can be a false alarm, if it was stored to.  A number in each VMA would do it, at the price of
+        states that differ in nothing but who called mmap() first.
         """
         vma: Vma | None = next((vma for vma in view[mm.mmap] if vma.start <= address < vma.end), None)
         if vma is None or vma.shared == pin.private or not vma.flags & VM_MAYWRITE:
             return None
         pte = view[mm.pte(address)]
+        if not pin.private and self._is_of_another_page(view, vma, address, pin.page):
+            return None
         if pin.private:
             return pte.page if pte is not None and pte.anon else None
         return pte.page if pte is not None else view[vma.file.inode.mapping.slot(vma.index(address))]
+
+    def _is_of_another_page(self, view: View, vma: Vma, address: int, page: Page) -> bool:
+        """Whether a shared mapping can never have shown this page there, nor what it was replaced by.
+
+        A page out of the cache keeps its index but not its file, and a dma-buf maps pages of another file.
+        """
+        mapping = vma.file.inode.mapping
+        if vma.file.inode.sb.kind == "dma-buf" or page.nr_pages > 1:
+            return False
+        return view[page.mapping] not in {None, mapping} or view[page.index] != vma.index(address)
 
     # ---- at rest
 
@@ -314,9 +368,10 @@ class AlwaysOn:
                 cached[page] = page.nr_pages
 
     def _counters(self, view: View) -> Fault | None:
-        # A design may count a pin that somebody keeps, however often its page was unmapped, as it sees fit.
-        pinned = any(isinstance(each, Pin) for each in self._held(view))
+        held = [each for each in self._held(view) if isinstance(each, Pin)] if self.notes_pins else []
         for inode in self.world.of(Inode):
+            # Such a design may count a pin that somebody keeps, however often its page was unmapped, as it sees fit.
+            pinned = any(self._may_count(view, inode, pin) for pin in held)
             count = view[inode.mapping.i_mmap_writable]
             shared = sum(vma.shared for _, vma in view[inode.mapping.i_mmap])
             denied = bool(promises(view, inode) or programs(view, inode))
@@ -324,6 +379,10 @@ class AlwaysOn:
             if (count > shared and not pinned) or (too_low and not denied):
                 return (COUNT, f"i_mmap_writable of {inode.name} is {count} at rest, with {shared} shared mappings")
         return None
+
+    def _may_count(self, view: View, inode: Inode, pin: Pin) -> bool:
+        """Whether a pin may show in this file's counter: it is of one of its pages, or of one that was cut off."""
+        return not pin.private and (inode.sb.kind == "dma-buf" or view[pin.page.mapping] in {inode.mapping, None})
 
     def _narrow(self, view: View, inode: Inode) -> bool:
         """Whether some mapping is shared but does not count, as a read-only one of a sealed file since v6.7."""

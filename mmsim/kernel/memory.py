@@ -78,9 +78,10 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
         return VM_FAULT_SIGBUS
     if write and not vma.shared:
         copy = await new_anon_page(k, page)
+        await do_set_pte(k, mm, address, anon_pte(vma, copy))
+        # Unlocked only now: truncation unmaps once more after it had the lock, and must find the copy.
         await page.lock.release()
         await put_page(k, page)
-        await do_set_pte(k, mm, address, anon_pte(vma, copy))
         return 0
     if vma.shared and vma.file.inode.sb.block_backed:
         return await map_noticed(k, mm, vma, address, page, write=write)

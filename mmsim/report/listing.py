@@ -25,6 +25,7 @@ ALWAYS_ON: Final = (
     ),
     (properties.SIZE, "F_SEAL_SHRINK and F_SEAL_GROW: the size does not fall, does not rise"),
     (properties.LOST, "what a device wrote is found where the buffer is"),
+    (properties.MOVED, "migration and replacement keep what nobody else can write meanwhile"),
     (properties.LEAK, "at rest, every reference and every map count is accounted for"),
     (properties.COUNT, "at rest, it counts the shared mappings there are"),
     (properties.AGREE, "at rest, a shared mapping shows the page that the page cache has"),

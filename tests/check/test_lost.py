@@ -77,6 +77,19 @@ def maps_over(flags):
     return remapper
 
 
+async def maps_another_file_over(sys, shared):
+    other = await sys.memfd_create("other")
+    await sys.pwrite(other, fill(b"else"))
+    await sys.mmap(other, RW, MAP_SHARED | MAP_FIXED, address=shared[1])
+    await sys.store(shared[1], b"new!")
+
+
+async def maps_another_page_over(sys, shared):
+    await sys.ftruncate(shared[0], 2 * PAGE_SIZE)
+    await sys.mmap(shared[0], RW, MAP_SHARED | MAP_FIXED, offset=PAGE_SIZE, address=shared[1])
+    await sys.store(shared[1], b"new!")
+
+
 GIVES_UP = [drops, maps_again, maps_over(MAP_PRIVATE), maps_over(MAP_SHARED)]
 
 
@@ -92,4 +105,9 @@ def test_who_gives_a_private_buffer_up_loses_nothing(thread):
 
 @pytest.mark.parametrize("thread", GIVES_UP, ids=["drops", "maps again", "private", "shared"])
 def test_who_gives_a_shared_buffer_up_loses_nothing(thread):
+    assert broken(MAP_SHARED, thread) is None
+
+
+@pytest.mark.parametrize("thread", [maps_another_file_over, maps_another_page_over], ids=["file", "page"])
+def test_a_mapping_of_something_else_in_its_place_is_no_buffer_any_more(thread):
     assert broken(MAP_SHARED, thread) is None

@@ -262,7 +262,7 @@ async def closes_over(cell):
 
 
 async def mutable_default(cell):
-    def bump(kept=[]):  # noqa: B006
+    def bump(kept=[]):  # noqa: B006 - a default that is changed is what is tried
         kept.append(1)
         return len(kept)
 
@@ -272,7 +272,7 @@ async def mutable_default(cell):
 
 
 async def keyword_default(cell):
-    def bump(*, kept=[]):  # noqa: B006
+    def bump(*, kept=[]):  # noqa: B006 - a default that is changed is what is tried
         kept.append(1)
         return len(kept)
 

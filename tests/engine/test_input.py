@@ -1,6 +1,7 @@
 """Threads that are not well behaved, and searches that are ended: each a sentence."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ HERE = __file__.rpartition("/")[2]
 
 
 def line_of(marker):
-    with open(__file__, encoding="utf-8") as source:  # noqa: PTH123
+    with Path(__file__).open(encoding="utf-8") as source:
         return next(number for number, line in enumerate(source, 1) if line.rstrip().endswith(f"# {marker}"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from mmsim.check.properties import AGREE, LEAK, LOST, SEALED
+from mmsim.check.properties import AGREE, LEAK, LOST, MOVED, SEALED
 from mmsim.kernel.gup import unpin_pages
 from mmsim.kernel.io_uring import user_bufs, without_buffer
 from mmsim.kernel.migrate import places, try_to_unmap
@@ -170,7 +170,7 @@ MIGRATION = [
     Mutant(
         "TLBs still reach the page that is copied",
         scene(scenes.touched, writes_then_loads, mover, always=(a_store_is_kept,)),
-        BUG,
+        MOVED,
         (("kernel.migrate", "try_to_unmap", unmap_without_flush),),
     ),
     Mutant(
@@ -188,7 +188,7 @@ MIGRATION = [
     Mutant(
         "nothing is copied",
         scene(scenes.file, scenes.sealer, compacter),
-        SEALED,
+        MOVED,
         (("kernel.migrate", "migrate_page_copy", copy_nothing),),
     ),
     Mutant(

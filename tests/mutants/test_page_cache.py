@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from signal import SIGBUS
+
 import attrs
 
 from mmsim.check.properties import CLEAN, LEAK, LOST
@@ -12,11 +14,13 @@ from mmsim.kernel.mmap import linked
 from mmsim.kernel.page_alloc import alloc_page, get_page
 from mmsim.kernel.strategy import counted
 from mmsim.kernel.swap import lru_cache_add
+from mmsim.kernel.truncate import truncate_range, unmap_mapping_page
 from mmsim.kernel.types import PG_UPTODATE, Pin
 from mmsim.scenario import Scenario
 from mmsim.strategies.copy_on_seal import copy_on_seal
 from mmsim.syscalls import (
     FS_IMMUTABLE_FL,
+    MAP_PRIVATE,
     MAP_SHARED,
     O_CREAT,
     O_RDWR,
@@ -53,6 +57,12 @@ async def mapped_but_not_touched(sys):
     """Of a memfd, for a device to read into."""
     await scenes.file(sys)
     await sys.mmap(FD, RW, MAP_SHARED)
+
+
+async def mapped_privately(sys):
+    """A memfd's page, that no page table has."""
+    await scenes.file(sys)
+    await sys.mmap(FD, RW, MAP_PRIVATE)
 
 
 async def mapped_and_dirty(sys):
@@ -101,9 +111,34 @@ async def writes_and_promises(sys, _):
     await sys.sync()
 
 
-def scene(setup, *threads):
+async def dirty(sys):
+    """It is, and the flusher has yet to write it."""
+    await unmapped(sys)
+    await sys.pwrite(FD, fill(b"orig"))
+
+
+async def cuts_off_and_grows(sys, _):
+    await sys.ftruncate(FD, 0)
+    await sys.ftruncate(FD, PAGE_SIZE)
+    return await sys.pread(FD, 4)
+
+
+async def cuts_off_and_loads(sys, _):
+    await sys.ftruncate(FD, 0)
+    return await sys.load(WINDOW, 4)
+
+
+def what_was_cut_off_does_not_come_back(cuts_off_and_grows):
+    return cuts_off_and_grows == bytes(4)
+
+
+def no_private_copy_outlives_the_truncation(cuts_off_and_loads):
+    return cuts_off_and_loads == SIGBUS
+
+
+def scene(setup, *threads, **more):
     children = (scenes.storing_child,) if forker in threads else ()
-    return Scenario(setup=setup, threads=threads, children=children, mounts=(DISK,))
+    return Scenario(setup=setup, threads=threads, children=children, mounts=(DISK,), **more)
 
 
 # ---- mistakes
@@ -178,7 +213,27 @@ async def link_without_mutex(k, mm, vma):
         await mapping.i_mmap_writable.inc()
 
 
+async def truncate_that_unmaps_private_copies_once(k, mapping, start, end, **_):
+    for index in range(-(-start // PAGE_SIZE), end // PAGE_SIZE):
+        await unmap_mapping_page(k, mapping, index, even_cows=True)
+    await truncate_range(k, mapping, start, end)
+
+
 MUTANTS = [
+    Mutant(
+        "truncation does not wait for the disk",
+        scene(dirty, cuts_off_and_grows, always=(what_was_cut_off_does_not_come_back,)),
+        "what_was_cut_off_does_not_come_back",
+        (("kernel.truncate", "wait_on_page_writeback", nothing),),
+    ),
+    Mutant(
+        "truncation unmaps private copies once, before the pages are gone",
+        scenes.scene(
+            mapped_privately, scenes.writer, cuts_off_and_loads, always=(no_private_copy_outlives_the_truncation,)
+        ),
+        "no_private_copy_outlives_the_truncation",
+        (("kernel.shmem", "truncate_range", truncate_that_unmaps_private_copies_once),),
+    ),
     Mutant(
         "fork() links a mapping while writeback goes through them",
         scene(mapped_and_dirty, forker),

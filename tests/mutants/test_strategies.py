@@ -17,7 +17,7 @@ from mmsim.strategies.delayed_unmap import delayed_unmap, one_more, owed_drops, 
 from mmsim.strategies.sealing_v2 import sealing_v2
 from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import EBUSY, EPERM, F_SEAL_WRITE, PAGE_SIZE
-from tests.mutants import scenes, test_paths, test_sealing
+from tests.mutants import scenes, test_kept_data, test_paths, test_sealing
 from tests.mutants.judged import Mutant, each
 from tests.mutants.scenes import scene
 
@@ -235,7 +235,7 @@ def test_the_mistake_is_found(mutant, monkeypatch):
     mutant.try_on(monkeypatch)
 
 
-EVERY = {getattr(properties, name) for name in ("SEALED", "SIZE", "LOST", "LEAK", "COUNT", "AGREE")} | {
+EVERY = {getattr(properties, name) for name in ("SEALED", "SIZE", "LOST", "MOVED", "LEAK", "COUNT", "AGREE")} | {
     "no kernel bug",
     "no deadlock",
     "no lock inversion",
@@ -247,4 +247,5 @@ EVERY = {getattr(properties, name) for name in ("SEALED", "SIZE", "LOST", "LEAK"
 
 @pytest.mark.parametrize("name", sorted(EVERY))
 def test_every_property_is_broken_by_some_mutant(name):
-    assert name in {mutant.property for mutant in (*MUTANTS, *test_paths.MUTANTS, *test_sealing.MUTANTS)}
+    known = (*MUTANTS, *test_paths.MUTANTS, *test_sealing.MUTANTS, *test_kept_data.MOVES)
+    assert name in {mutant.property for mutant in known}

@@ -45,11 +45,11 @@ async def unhashable(sys: Syscalls, buffer: int) -> object:
 
 
 async def unknown_device(sys: Syscalls, buffer: int) -> Hashable:
-    return await sys.submit_direct_read(Device("none"), buffer, b"x")  # type: ignore[no-any-return]
+    return await sys.submit_direct_read(Device("none"), buffer, b"x")  # type: ignore[no-any-return]  # an Io, which is Any
 
 
 def alone(thread: object) -> Scenario:
-    return Scenario(setup=setup, threads=(thread,), devices=(SLOW,))  # type: ignore[arg-type]
+    return Scenario(setup=setup, threads=(thread,), devices=(SLOW,))  # type: ignore[arg-type]  # the thread that misbehaves
 
 
 crashing, raising, sleeping = alone(crashes), alone(raises), alone(sleeps)

@@ -206,12 +206,18 @@ class AlwaysOn:
         """Migration and designs that replace pages: what was there before is still there.
 
         A frozen page has no other user.  One that a design replaces with its references left may be written between
-        the copy and this moment, by a device or through a dma-buf: what a device wrote is LOST's to judge then.
+        the copy and this moment, by a device, a process_vm_writev() or a store through a stale TLB, and such designs
+        say that this write is lost; what a device wrote is LOST's to judge.  So of such a page only what was never
+        copied counts: a word that is still zeros.
         """
         old, new = before[mapping.slot(index)], after[mapping.slot(index)]
-        if old is None or new is None or (before[old.refcount] and self._may_be_written(before, old)):
+        frozen = old is not None and not before[old.refcount]
+        if old is None or new is None or (not frozen and self._may_be_written(before, old)):
             return None
-        if self._memory(before, old)[:below] != self._memory(before, new)[:below]:
+        had, has = self._memory(before, old)[:below], self._memory(before, new)[:below]
+        word = len(before[new.word(0)])
+        missing = [at for at in range(0, below, word) if had[at : at + word] != has[at : at + word]]
+        if any(frozen or not has[at : at + word].strip(b"\0") for at in missing):
             return (
                 MOVED,
                 f"{new} takes the place of {old}, page {index} of {mapping.host.name}, and has other content",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsim.check.properties import AGREE, COUNT, LEAK, MOVED, SEALED
+from mmsim.check.properties import AGREE, COUNT, LEAK, SEALED
 from mmsim.kernel.gup import get_user_pages_remote, unpin_pages
 from mmsim.kernel.memory_zap import zap_pte_range
 from mmsim.kernel.page_alloc import put_page
@@ -304,7 +304,7 @@ MUTANTS = [
     Mutant(
         "UFFDIO_COPY replaces the page that is there",
         scene(hole, filler, scenes.file_writer),
-        MOVED,
+        LEAK,
         (("kernel.userfaultfd", "shmem_add_to_page_cache", overwrites_the_slot),),
         release="v5.10",
     ),

@@ -28,6 +28,11 @@ a loop device on that file."""
 
 NEVER: Final = {
     "af_alg": "af_alg() is never performed: what the model knows of it is a vulnerability of shipped kernels",
+    "inet_socketpair": "inet_socketpair() is never performed: what the model knows of it are vulnerabilities of "
+    "shipped kernels",
+    "tee_many": "tee_many() is never performed: it stands for more calls than a machine has memory for",
+    "dev_zero": "dev_zero() is not performed: its pages are huge ones in the model, and here they may be small",
+    "execve": "execve() is not performed: the program that it starts could not go on with the scenario",
 }
 """Verbs that no kernel is asked for."""
 

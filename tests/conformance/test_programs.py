@@ -253,7 +253,6 @@ def mmsim(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "conform takes a SCENARIO"),
         (("dio_races_munmap", "--random", "5"), "leave 'dio_races_munmap' out"),
         (("--random", "5", "--runs", "3"), "leave '--runs' out"),
         (("--random", "0"), "0 is not in the range"),

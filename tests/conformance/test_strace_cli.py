@@ -67,8 +67,8 @@ def test_json():
     [
         (["--strace", "no_such.log"], "no_such.log: No such file"),
         (["--strace", SAMPLES / "frames.c"], "no line is a system call"),
-        (["--strace", SAMPLE, "--random", "3"], "leave SCENARIO, --random"),
-        (["nothing_races", "--strace", SAMPLE], "leave SCENARIO, --random"),
+        (["--strace", SAMPLE, "--random", "3"], "give it --release, --strategy"),
+        (["nothing_races", "--strace", SAMPLE], "give it --release, --strategy"),
         (["--strace", SAMPLE, "--release", "v9.9"], "'v9.9'"),
         (["--strace", SAMPLE, "--strategy", "nobody"], "'nobody'"),
     ],

@@ -371,7 +371,8 @@ class Machine:
             for vma in self.vmas(pid, start, max(length, 1)):
                 low = max(start & -PAGE_SIZE, vma.start)
                 count = min(-(-(min(start + length, vma.end) - low) // PAGE_SIZE), HELD_AT_MOST)
-                pins += self.run(get_user_pages_unlocked(k, k.mm, low, count, Caller.DIRECT_IO, write=write))
+                pinned, _ = self.run(get_user_pages_unlocked(k, k.mm, low, count, Caller.DIRECT_IO, write=write))
+                pins += pinned
         if pins:
             owner = None if lasting else pid
             self.state.holders += (Holder(line, name, owner, tuple(pins), mapped=mapped),)

@@ -416,7 +416,7 @@ DIFFERING = [
 
 @pytest.mark.parametrize(("program", "answers"), DIFFERING)
 def test_stable_releases_and_builds_differ(program, answers):
-    """As observed in these kernels, but for v6.1.148, v6.12.8 and v6.12.9, which are as their changelogs say."""
+    """As these kernels have it, by their own answers or (v6.1.148, v6.12.8, v6.12.9) by their changelogs."""
     told = {name: model.perform(program, wait_for_pins, release_named(name))[-1] for name in answers}
     assert told == answers
 

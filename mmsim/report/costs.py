@@ -33,6 +33,9 @@ SHOWN: Final = (
 )
 """The figures of the table, with the percentiles of the latencies; JSON and CSV have them all."""
 
+WORTH_TELLING = 0.01
+"""Moves of a line per operation, below which it is left out."""
+
 
 def grouped(measurements: Iterable[Measurement]) -> dict[Key, list[Measurement]]:
     """The repeats of each (strategy, number of CPUs), by seed."""
@@ -190,7 +193,7 @@ def hot_lines(measurements: Sequence[Measurement]) -> list[tuple[str, ...]]:
             for kind, traffic in one.lines.items():
                 moved[kind] = moved.get(kind, 0) + traffic.moved
         for kind in sorted(moved, key=lambda kind: -moved[kind])[:HOTTEST]:
-            if operations and moved[kind] / operations >= 0.01:  # noqa: PLR2004
+            if operations and moved[kind] / operations >= WORTH_TELLING:
                 rows.append((strategy, str(cpus), f"{moved[kind] / operations:.2f}", kind))
     return [("design", "CPUs", "moves", "line"), *rows] if rows else []
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import attrs
 
@@ -59,9 +59,9 @@ class Cost(Protocol):
 
 def checked_duration(value: object, what: str, *, positive: bool = False) -> float:
     """`value` as a duration in ns.  Raises UserError unless it is a finite number, not negative (or `positive`)."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and math.isfinite(value) and (value > 0 if positive else value >= 0):  # type: ignore[operator, arg-type]
-        return value  # type: ignore[return-value]
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if math.isfinite(number) and (number > 0 if positive else number >= 0):
+        return number
     wanted = "a positive number" if positive else "a number that is not negative"
     msg = f"{what} is {value!r}, but a duration is {wanted} of nanoseconds"
     raise UserError(msg)
@@ -186,7 +186,7 @@ class CacheCost:
         """The duration of the step, and the lines' new state."""
         cell = step.cell
         if cell is None:
-            return step.operands[0] if step.word == WORK else self.figures.step  # type: ignore[return-value]
+            return cast("float", step.operands[0]) if step.word == WORK else self.figures.step
         line = self._lines.get(cell)
         if line is None:
             line = self._line(cell)

@@ -47,7 +47,7 @@ class Exponential:
 
 
 def _check_positive(_delay: object, attribute: attrs.Attribute[float], value: object) -> None:
-    if type(value) not in (int, float) or not 0 < value < math.inf:  # type: ignore[operator]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
         msg = f"the delay's {attribute.name} is {value!r}, but it is a positive number"
         raise UserError(msg)
 

@@ -46,10 +46,13 @@ def _within(code: CodeType, *files: str) -> bool:
     return code.co_filename.replace("\\", "/").endswith(files)
 
 
+SYSTEM_CALL = 2
+
+
 def _kind(code: CodeType) -> int:
-    """0 for the machinery of steps, 2 for a system call of the model, 1 for all else."""
+    """0 for the machinery of steps, `SYSTEM_CALL` for one of the model, 1 for all else."""
     if _SYSTEM_CALLS in code.co_filename.replace("\\", "/"):
-        return 2
+        return SYSTEM_CALL
     return 0 if _within(code, *_MACHINERY) else 1
 
 
@@ -144,6 +147,6 @@ class Recorder:
                 kind = self._kinds[frame.f_code] = _kind(frame.f_code)
             if kind:
                 innermost = index
-                if kind == 2 and entry is None:  # noqa: PLR2004
+                if kind == SYSTEM_CALL and entry is None:
                     entry = index
         return entry, innermost

@@ -89,7 +89,7 @@ class Metered:
         self.probe = probe
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        method = getattr(self.sys, name)
+        method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self.sys, name)
         if name in INSTRUCTIONS:
             found = method
         else:
@@ -102,7 +102,7 @@ class Metered:
                 return result
 
         self.__dict__[name] = found
-        return found  # type: ignore[no-any-return]
+        return found
 
     def since(self, name: str, begin_ns: float, result: object = None) -> None:
         """Record an operation of the workload's own that began at `begin_ns`."""

@@ -234,7 +234,7 @@ def says(magic, told):
     return f"printf '{octal}'"
 
 
-HELLO = says(wire.HELLO, b"6.1.0\nDebian 6.1.192-2\n1\n0\n1\n")
+HELLO = says(wire.HELLO, b"6.1.0\nDebian 6.1.192-2\n1\n0\n1\n1\n")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from mmsim.conformance.sequential.program import ARENA_LENGTH, LONGEST, PROCESSE
 from mmsim.conformance.sequential.run import conform_programs, kind_of
 from mmsim.conformance.sequential.shrink import shrunk
 from mmsim.errors import UserError
-from mmsim.kernel import entry, fork, memory, mmap, shmem, truncate
+from mmsim.kernel import file_table, fork, memory, mmap, shmem, truncate
 from mmsim.kernel.releases import release_named
 from mmsim.report import programs as report
 from mmsim.strategies.wait_for_pins import wait_for_pins
@@ -111,7 +111,7 @@ def descriptors_are_not_reused(monkeypatch):
         number = 1 + max(open_fds, default=2)
         return (*open_fds, number), number
 
-    monkeypatch.setattr(entry.descriptors, "with_fd", next_fd)
+    monkeypatch.setattr(file_table, "with_fd", next_fd)
 
 
 def a_protection_is_forgotten(monkeypatch):

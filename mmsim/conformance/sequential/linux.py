@@ -43,8 +43,6 @@ PATIENCE_S: Final = 20.0
 """How long one call may take."""
 HEAVIEST: Final = 16
 """Pages of answers after which a message ends: half of what it may have."""
-RECEIVE: Final = "receive_fd"
-"""What the other process of a `pass_fd` is told."""
 HUGE: Final = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
 
 
@@ -203,7 +201,7 @@ class Linux:
                 told = self._ask(process, run, len(pids))
                 if verb == "pass_fd" and told[0] >= 0:
                     to = run[0].arguments[1]
-                    told = self._ask(to, (Call(to, RECEIVE),), len(pids))
+                    told = self._ask(to, (Call(to, "receive_fd"),), len(pids))
                 if verb == "fork" and told[0] > 0:
                     pids.append(told[0])
                     alive.append(True)
@@ -257,7 +255,7 @@ class Linux:
                     os._exit(0)
                 case "pass_fd":
                     send(theirs, [self._send_fd(*run[0].arguments)])
-                case verb if verb == RECEIVE:
+                case "receive_fd":
                     send(theirs, [self._receive_fd(number)])
                 case _:
                     send(theirs, list(map(self._machine.perform, run)))

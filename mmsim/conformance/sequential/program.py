@@ -404,14 +404,21 @@ def has_processes(program: Program) -> bool:
 
 
 def with_ending(program: Program) -> Program:
-    """The program and then a look at all that is left: every file's content, and every page that may be mapped."""
+    """The program and then a look at all that is left: every file's content, and every page that may be mapped.
+
+    Where descriptors were passed, every file is read first from where its position is, which moves it for all who share
+    it.
+    """
     opened = sum(call.verb in OPENING for call in program)
     targets = [call.arguments[-1] for call in program if call.verb in {"mmap", "mremap"}]
     starts = [address for address in targets if isinstance(address, int) and address]
     pages = sorted({start + number * PAGE_SIZE for start in starts for number in range(2)})
+    passed = any(call.verb == "pass_fd" for call in program)
     looks: list[Call] = []
     for process in range(1 + sum(call.verb == "fork" for call in program)):
-        looks += [Call(process, "pread", (fd, LARGEST, 0)) for fd in range(FIRST, FIRST + opened)]
+        fds = range(FIRST, FIRST + opened)
+        looks += [Call(process, "read", (fd, LARGEST)) for fd in fds if passed]
+        looks += [Call(process, "pread", (fd, LARGEST, 0)) for fd in fds]
         looks += [Call(process, "load", (page, PAGE_SIZE)) for page in pages]
     return (*program, *looks)
 

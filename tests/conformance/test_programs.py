@@ -249,7 +249,6 @@ def test_a_wrong_passing_is_found_and_shrunk(linux, monkeypatch, tmp_path, plant
     assert verbs(first.program)[-1] in verbs_of_it, text
     assert "pass_fd" in verbs(first.program), text
     assert len(first.program) <= 6, text
-    print(text)
     # No call of a scenario passes descriptors, so the file says that it is left out, and is a scenario all the same.
     assert "left out here" in text
     file = tmp_path / "difference.py"

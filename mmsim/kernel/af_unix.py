@@ -3,8 +3,8 @@
 Follows net/unix/af_unix.c (unix_socketpair, unix_stream_sendpage, unix_stream_read_generic, unix_release_sock), v4.2
 to v6.4.  What was sent and not read yet keeps its pages referred to; the one who reads drops them, in his own context.
 
-Not modelled: SCM_RIGHTS, datagrams, shutdown() of one direction; sockets of other families, whose pages are dropped in
-softirq when the peer acknowledges, because put_page() is the same there.
+Not modelled: files in flight (see `mmsim.kernel.scm`), datagrams, shutdown() of one direction; sockets of other
+families, whose pages are dropped in softirq when the peer acknowledges, because put_page() is the same there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""struct file: who refers to it, and what its last reference gives back.
+"""struct file: who refers to it, by which descriptors, and what its last reference gives back.
 
-Follows fs/file_table.c (get_file, fput, __fput) and fs/file.c (__fget_light), v3.17.  A descriptor holds a reference,
-and so does a mapping: a file whose descriptor is closed stays open, for writing too, as long as it is mapped.
+Follows fs/file_table.c (get_file, fput, __fput) and fs/file.c (__fget_light, fd_install), v3.17.  A descriptor holds a
+reference, and so does a mapping: a file whose descriptor is closed stays open, for writing too, while it is mapped.
 
 Not modelled: the references of memfds and dma-bufs (`File.counted`), because nothing looks at them and nobody asks who
 has the kernel's own mounts open for writing; the deferral of __fput() to the return from the system call, which is when
@@ -14,6 +14,13 @@ from mmsim.kernel.types import File, Kernel
 from mmsim.kernel.write_access import file_drop_write
 
 ONE_REFERENCE = 1
+FIRST_FD = 3
+
+
+def with_fd(open_fds: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """The lowest free descriptor, taken."""
+    number = next(n for n in range(FIRST_FD, FIRST_FD + len(open_fds) + 1) if n not in open_fds)
+    return (*open_fds, number), number
 
 
 async def alloc_file(file: File) -> File:
@@ -54,3 +61,10 @@ async def fget(k: Kernel, fd: int) -> File | None:
         if await slot.load() is file:
             return file
         await fput(k, file)
+
+
+async def fd_install(k: Kernel, file: File) -> int:
+    """The lowest free descriptor: it has the caller's reference from here on."""
+    number: int = await k.process.open_fds.fetch_update(with_fd)
+    await k.process.fd(number).store(file)
+    return number

@@ -38,6 +38,10 @@ ADDRESSES: Final = {"munmap": (0,), "mprotect": (0,), "madvise": (0,), "mremap":
 FILLED: Final = {"write": 1, "pwrite": 1, "store": 1}
 NAMES: Final = ("main", "child", "other")
 """What the processes of a program are called."""
+PASSING: Final = """
+`pass_fd(fd, process)` is sendmsg(SCM_RIGHTS) and the other process's recvmsg().  Scenarios have no call for it: it is
+left out here, as a comment, so this file alone does not do what the program did.
+"""
 
 
 def status(result: ProgramsResult) -> int:
@@ -80,6 +84,7 @@ def scenario(result: ProgramsResult, difference: Difference) -> str:
     differing = sum(one != other for one, other in zip(difference.linux, difference.model, strict=True))
     answers = "one answer" if differing == 1 else f"{differing} answers"
     processes = sorted({call.process for call in difference.program} | set(_forked(difference.program)))
+    passing = PASSING if any(call.verb == "pass_fd" for call in difference.program) else ""
     once = "" if difference.repeats else "\nA second run of it did not differ, so it is as it was drawn.\n"
     bodies = "\n\n\n".join(_function(process, difference) for process in processes)
     names = sorted({name for name in _constants() if f"{name}" in _words(bodies)} | {"Mount"} & _words(bodies))
@@ -91,7 +96,7 @@ def scenario(result: ProgramsResult, difference: Difference) -> str:
     return f'''"""Linux {result.linux} and the model ({result.strategy} on {result.release}) differ in {answers}.
 
 It comes from program {difference.number} of seed {result.seed}; its calls are made in the order of their numbers.
-{once}
+{passing}{once}
 {chr(10).join(f"    {_name(process)}    calls, each with the two answers" for process in processes)}
 """
 
@@ -140,13 +145,19 @@ def _calls(process: int, difference: Difference) -> Iterator[str]:
         if call.process != process:
             continue
         both = f"both {answer(linux)}" if linux == model else f"Linux {answer(linux)}, the model {answer(model)}"
-        yield f"    answers.append(await sys.{written(call, forks)})  # {number}. {both}"
+        if call.verb == "pass_fd":
+            yield f"    # {number}. {written(call)}: {both}"
+        else:
+            yield f"    answers.append(await sys.{written(call, forks)})  # {number}. {both}"
 
 
 def written(call: Call, forks: int = 1) -> str:
     """A call as a scenario makes it."""
     if call.verb == "fork":
         return f"fork({_name(forks)})"
+    if call.verb == "pass_fd":
+        fd, to = call.arguments
+        return f"pass_fd({fd}, {_name(to)})"
     arguments = [_argument(call, at) for at in range(len(call.arguments))]
     if call.verb in FILLED:
         at = FILLED[call.verb]

@@ -194,7 +194,7 @@ def test_a_wrong_answer_is_found_and_shrunk(here, monkeypatch):
 def test_wrong_answers_of_a_kernel_are_found(here, monkeypatch):
     """And the other way round: every verb's answer is compared, whichever side has it wrong."""
     right = wire.decoded
-    for verb in ("load", "pread", "ftruncate", "fork"):
+    for verb in ("load", "pread", "ftruncate", "fork", "pass_fd"):
 
         def wrong(frame, programs, verb=verb):
             answers, seconds = right(frame, programs)
@@ -234,7 +234,7 @@ def says(magic, told):
     return f"printf '{octal}'"
 
 
-HELLO = says(wire.HELLO, b"6.1.0\nDebian 6.1.192-2\n1\n0\n1\n")
+HELLO = says(wire.HELLO, b"6.1.0\nDebian 6.1.192-2\n1\n0\n1\n1\n")
 
 
 @pytest.fixture

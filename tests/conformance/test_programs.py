@@ -17,15 +17,17 @@ from mmsim.conformance import run as scenarios
 from mmsim.conformance.profile import nearest
 from mmsim.conformance.real import ARENA
 from mmsim.conformance.sequential import model, run
+from mmsim.conformance.sequential import program as draws
 from mmsim.conformance.sequential.program import ARENA_LENGTH, LONGEST, PROCESSES, Call, Limits, generate, has_processes
 from mmsim.conformance.sequential.run import conform_programs, kind_of
 from mmsim.conformance.sequential.shrink import shrunk
 from mmsim.errors import UserError
-from mmsim.kernel import entry, fork, memory, mmap, shmem, truncate
+from mmsim.kernel import file_table, fork, memory, mmap, shmem, truncate
 from mmsim.kernel.releases import release_named
+from mmsim.kernel.types import File
 from mmsim.report import programs as report
 from mmsim.strategies.wait_for_pins import wait_for_pins
-from mmsim.syscalls import MAP_FIXED, MFD_ALLOW_SEALING, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE_SIZE, SIGSEGV
+from mmsim.syscalls import EBADF, MAP_FIXED, MFD_ALLOW_SEALING, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE_SIZE, SIGSEGV
 from tests.conformance.machine import descendants
 
 NOW = release_named("v6.18.44")
@@ -111,7 +113,7 @@ def descriptors_are_not_reused(monkeypatch):
         number = 1 + max(open_fds, default=2)
         return (*open_fds, number), number
 
-    monkeypatch.setattr(entry.descriptors, "with_fd", next_fd)
+    monkeypatch.setattr(file_table, "with_fd", next_fd)
 
 
 def a_protection_is_forgotten(monkeypatch):
@@ -157,6 +159,109 @@ def test_a_wrong_model_is_found_and_shrunk(linux, monkeypatch, tmp_path, plant, 
     assert scenario_answers(result, first, tmp_path) == [
         answer for call, answer in zip(first.program, first.linux, strict=True) if call.process == 0
     ]
+
+
+# ---- descriptors passed between processes
+
+
+PASSING = (
+    Call(0, "memfd_create", ("file", MFD_ALLOW_SEALING)),
+    Call(0, "pass_fd", (3, 1)),
+    Call(0, "fork"),
+    Call(0, "dup", (3,)),
+    Call(0, "pass_fd", (4, 1)),
+    Call(1, "close", (3,)),
+    Call(0, "pass_fd", (9, 1)),
+    Call(0, "pass_fd", (3, 1)),
+    Call(0, "close", (3,)),
+    Call(0, "write", (4, 65, 2)),
+    Call(1, "write", (3, 66, 2)),
+    Call(1, "read", (4, 4)),
+    Call(0, "pread", (4, 9, 0)),
+    Call(1, "pass_fd", (4, 1)),
+    Call(1, "exit"),
+    Call(0, "pass_fd", (4, 1)),
+    Call(0, "pread", (4, 9, 0)),
+    Call(0, "pass_fd", (4, 0)),
+)
+SEEN = (3, None, 1, 4, 4, 0, -EBADF, 3, 0, 2, 2, b"", b"AABB", 5, 0, None, b"AABB", 3)
+
+
+def test_what_is_passed_is_the_open_file(linux):
+    """It outlives the sender's descriptor, takes the receiver's lowest number, and has one position for both."""
+    assert answers(PASSING, wait_for_pins) == (SEEN, SEEN)
+
+
+def the_number_is_the_senders(monkeypatch):
+    right = model.scm_fp_copy
+    sent = []
+
+    async def noted(k, fd):
+        sent.append(fd)
+        return await right(k, fd)
+
+    async def wrong(k, file):
+        await k.process.fd(sent[-1]).store(file)
+        return sent[-1]
+
+    monkeypatch.setattr(model, "scm_fp_copy", noted)
+    monkeypatch.setattr(model, "scm_detach_fds", wrong)
+
+
+def the_receiver_has_a_position_of_its_own(monkeypatch):
+    right = model.scm_detach_fds
+    copies = iter(range(10**6))
+
+    async def wrong(k, file):
+        copy = await file_table.alloc_file(File(k.world, f"copy[{next(copies)}]", file.inode, file.flags))
+        await copy.f_pos.store(await file.f_pos.load())
+        return await right(k, copy)
+
+    monkeypatch.setattr(model, "scm_detach_fds", wrong)
+
+
+def a_closed_descriptor_can_be_sent(monkeypatch):
+    right = model.scm_fp_copy
+
+    async def wrong(k, fd):
+        return max(await right(k, fd), 0, key=lambda file: file != -EBADF)
+
+    monkeypatch.setattr(model, "scm_fp_copy", wrong)
+
+
+@pytest.mark.parametrize(
+    ("plant", "verbs_of_it"),
+    [
+        (the_number_is_the_senders, {"pass_fd"}),
+        (the_receiver_has_a_position_of_its_own, {"read", "write", "pread"}),
+        (a_closed_descriptor_can_be_sent, {"pass_fd"}),
+    ],
+)
+def test_a_wrong_passing_is_found_and_shrunk(linux, monkeypatch, tmp_path, plant, verbs_of_it):
+    # Every program forks, and as the worker draws for itself it is given them in so many words.
+    monkeypatch.setattr(draws, "FORKING_SHARE", 1.0)
+    monkeypatch.setattr(run, "Batch", lambda *drawn: run.Given(tuple(draws.Batch(*drawn).programs())))
+    monkeypatch.setattr(run, "BATCH", 20)
+    plant(monkeypatch)
+    result = conform_programs(40, 2, wait_for_pins, NOW)
+    first = result.differences[0]
+    text = report.scenario(result, first)
+    assert verbs(first.program)[-1] in verbs_of_it, text
+    assert "pass_fd" in verbs(first.program), text
+    assert len(first.program) <= 6, text
+    # No call of a scenario passes descriptors, so the file says that it is left out, and is a scenario all the same.
+    assert "left out here" in text
+    file = tmp_path / "difference.py"
+    file.write_text(text)
+    assert scenarios.run_once(catalogue.find(str(file), []).scenario)
+
+
+def test_nothing_is_passed_to_a_kernel_without_sockets():
+    limits = Limits(no_sockets=True)
+    programs = [generate(3, number, limits=limits) for number in range(500)]
+    assert any(map(has_processes, programs))
+    assert "pass_fd" not in {verb for program in programs for verb in verbs(program)}
+    assert any("AF_UNIX" in sentence for sentence in limits.not_asked)
 
 
 def answers(program, strategy):

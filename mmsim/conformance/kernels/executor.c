@@ -24,6 +24,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -40,6 +41,8 @@
 #define HIGH 600		/* descriptors of our own are from here on, out of the programs' way */
 #define PATIENCE_MS 20000
 #define COM2 0x2f8
+#define SEND 0		/* what a process does with the socket of a PASS_FD */
+#define RECEIVE 1
 
 struct call {
 	unsigned verb, process;
@@ -60,6 +63,7 @@ static int line_in = -1, line_out = -1, port, by_credit;
 static size_t taken;
 static unsigned char *shared;
 static int to_process[PROCESSES][2], from_process[PROCESSES][2];
+static int passing[PROCESSES][2], has_sockets = 1;	/* to send descriptors to a process, and where it receives them */
 
 static void die(const char *why)
 {
@@ -455,18 +459,73 @@ static void unlink_files(void)
 
 /* ---- programs of several processes: each does the calls it is told, and this process tells them */
 
-static void high_pipe(int ends[2])
+static void move_high(const int low[2], int ends[2])
 {
-	int low[2];
-
-	if (pipe(low))
-		die("pipe");
 	for (int end = 0; end < 2; end++) {
 		ends[end] = fcntl(low[end], F_DUPFD, HIGH);
 		close(low[end]);
 		if (ends[end] < 0)
 			die("F_DUPFD");
 	}
+}
+
+static void high_pipe(int ends[2])
+{
+	int low[2];
+
+	if (pipe(low))
+		die("pipe");
+	move_high(low, ends);
+}
+
+static void high_sockets(int ends[2])
+{
+	int low[2];
+
+	if (!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, low))
+		move_high(low, ends);
+	else if (errno == EAFNOSUPPORT || errno == ENOSYS)	/* no CONFIG_UNIX, no CONFIG_NET */
+		has_sockets = 0;
+	else
+		die("socketpair");
+}
+
+/* A message of one byte, with room for one descriptor beside it. */
+union rights {
+	struct cmsghdr header;
+	char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static struct msghdr message_with(union rights *rights)
+{
+	static char byte = '.';
+	static struct iovec content_of = { &byte, 1 };
+	struct msghdr message = { .msg_iov = &content_of, .msg_iovlen = 1,
+				  .msg_control = rights->bytes, .msg_controllen = sizeof(rights->bytes) };
+
+	return message;
+}
+
+static long send_fd(int fd, unsigned to)
+{
+	union rights rights = { .header = { CMSG_LEN(sizeof(fd)), SOL_SOCKET, SCM_RIGHTS } };
+	struct msghdr message = message_with(&rights);
+
+	memcpy(CMSG_DATA(&rights.header), &fd, sizeof(fd));
+	return raw(SYS_sendmsg, passing[to][0], (long)&message, 0, 0, 0, 0);
+}
+
+static int receive_fd(unsigned number)
+{
+	union rights rights = { .bytes = { 0 } };
+	struct msghdr message = message_with(&rights);
+	int fd;
+
+	if (raw(SYS_recvmsg, passing[number][1], (long)&message, 0, 0, 0, 0) != 1 ||
+	    message.msg_controllen < CMSG_LEN(sizeof(fd)) || rights.header.cmsg_type != SCM_RIGHTS)
+		die("no descriptor came with a message");
+	memcpy(&fd, CMSG_DATA(&rights.header), sizeof(fd));
+	return fd;
 }
 
 static void full_read(int from, void *to, size_t length)
@@ -492,7 +551,7 @@ static pid_t start(unsigned number);
 static void serve(unsigned number)
 {
 	for (;;) {
-		unsigned order[3];	/* the first call, how many, and the number of the next process */
+		unsigned order[3];	/* the first call, how many, and FORK: the next process, PASS_FD: RECEIVE */
 		uint32_t length;
 
 		if (read(to_process[number][0], order, sizeof(order)) != sizeof(order))
@@ -502,6 +561,8 @@ static void serve(unsigned number)
 			put_number(start(order[2]));
 		else if (program[order[0]].verb == EXIT)
 			put_number(0);
+		else if (program[order[0]].verb == PASS_FD)
+			put_number(order[2] == RECEIVE ? receive_fd(number) : send_fd(program[order[0]].arguments[0], program[order[0]].arguments[1]));
 		else
 			for (unsigned i = 0; i < order[1]; i++)
 				perform(&program[order[0] + i]);
@@ -548,6 +609,26 @@ static void ask(unsigned process, unsigned first, unsigned count, unsigned next)
 	out.length += length;
 }
 
+/* One call, whose answer is a number that is for us. */
+static int64_t number_of(unsigned process, unsigned first, unsigned next)
+{
+	size_t before = out.length;
+	uint64_t told;
+
+	ask(process, first, 1, next);
+	in.at = 0;
+	in.bytes = out.bytes + before;
+	in.length = out.length - before;
+	out.length = before;
+	told = get() >> 2;
+	return (int64_t)(told >> 1) ^ -(int64_t)(told & 1);
+}
+
+static int by_itself(unsigned verb)
+{
+	return verb == FORK || verb == EXIT || verb == PASS_FD;
+}
+
 static void in_processes(void)
 {
 	pid_t pids[PROCESSES] = { 0 };
@@ -558,26 +639,24 @@ static void in_processes(void)
 	alive[0] = 1;
 	for (first = 0; first < calls; first += count) {
 		unsigned process = program[first].process, verb = program[first].verb;
+		uint64_t to = verb == PASS_FD ? (uint64_t)program[first].arguments[1] : process;
 
 		count = 1;
-		while (verb != FORK && verb != EXIT && first + count < calls &&
-		       program[first + count].process == process && program[first + count].verb != FORK &&
-		       program[first + count].verb != EXIT)
+		while (!by_itself(verb) && first + count < calls && program[first + count].process == process &&
+		       !by_itself(program[first + count].verb))
 			count++;
-		if (process >= started || !alive[process] || (verb == FORK && started == PROCESSES)) {
+		if (process >= started || !alive[process] || to >= started || !alive[to] ||
+		    (verb == FORK && started == PROCESSES)) {
 			for (unsigned i = 0; i < count; i++)
 				put(NOTHING);
 		} else if (verb == FORK) {
-			size_t before = out.length;
-
-			ask(process, first, 1, started);
-			in.at = 0;	/* the pid is for us, and the answer is the number of the process */
-			in.bytes = out.bytes + before;
-			in.length = out.length - before;
-			out.length = before;
-			pids[started] = (pid_t)((get() >> 2) >> 1);
+			pids[started] = number_of(process, first, started);
 			alive[started] = 1;
 			put_number(started++);
+		} else if (verb == PASS_FD) {
+			int64_t sent = number_of(process, first, SEND);
+
+			put_number(sent < 0 ? sent : number_of(to, first, RECEIVE));
 		} else {
 			ask(process, first, count, 0);
 			if (verb == EXIT) {
@@ -628,7 +707,7 @@ static int read_program(void)
 			die("a verb that is not known here");
 		for (unsigned at = 0; at < arguments[program[i].verb]; at++)
 			program[i].arguments[at] = get_signed();
-		several |= program[i].verb == FORK || program[i].verb == EXIT;
+		several |= by_itself(program[i].verb);
 	}
 	return several;
 }
@@ -701,8 +780,8 @@ static void hello(int user_mode)
 
 	uname(&name);
 	text_of("/sys/kernel/mm/transparent_hugepage/shmem_enabled", huge, sizeof(huge));
-	out.length = snprintf((char *)out.bytes, ROOM, "%s\n%s\n%d\n%d\n%d\n%s", name.release, name.version, user_mode,
-			      has_huge, forces(), huge);
+	out.length = snprintf((char *)out.bytes, ROOM, "%s\n%s\n%d\n%d\n%d\n%d\n%s", name.release, name.version,
+			      user_mode, has_huge, forces(), has_sockets, huge);
 	send_frame(HELLO_MAGIC, &out);
 }
 
@@ -747,6 +826,7 @@ int main(int argc, char **argv)
 	for (int process = 0; process < PROCESSES; process++) {
 		high_pipe(to_process[process]);
 		high_pipe(from_process[process]);
+		high_sockets(passing[process]);
 	}
 	clear();
 	hello(user_mode);

@@ -52,6 +52,8 @@ class Hello:
     """Whether it was built with transparent huge pages."""
     force: bool
     """Whether a write to /proc/PID/mem overrides protections."""
+    sockets: bool
+    """Whether it has AF_UNIX."""
     shmem_enabled: str
     """What /sys/kernel/mm/transparent_hugepage/shmem_enabled has, if it is there."""
 
@@ -94,7 +96,7 @@ class Guest:
                 hello.release, hello.version, user_mode=hello.user_mode, huge=hello.huge_pages, force=hello.force
             )
             maybe_huge = bool(hello.shmem_enabled) and "[never]" not in hello.shmem_enabled
-            self.limits = Limits(in_page=maybe_huge, readable=hello.user_mode)
+            self.limits = Limits(in_page=maybe_huge, readable=hello.user_mode, no_sockets=not hello.sockets)
         except BaseException:
             self.__exit__()
             raise
@@ -269,5 +271,5 @@ def _die_with_parent() -> None:
 
 
 def _hello(frame: bytes) -> Hello:
-    release, version, user_mode, huge, force, enabled = frame.decode(errors="replace").split("\n", 5)
-    return Hello(release, version, user_mode == "1", huge == "1", force == "1", enabled.strip())
+    release, version, user_mode, huge, force, sockets, enabled = frame.decode(errors="replace").split("\n", 6)
+    return Hello(release, version, user_mode == "1", huge == "1", force == "1", sockets == "1", enabled.strip())

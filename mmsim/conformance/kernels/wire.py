@@ -60,6 +60,7 @@ ARGUMENTS: Final = {
     "get_seals": 1,
     "fork": 0,
     "exit": 0,
+    "pass_fd": 2,
 }
 """How many numbers each verb takes on the line; a verb's own number is its place here."""
 VERBS: Final = {verb: number for number, verb in enumerate(ARGUMENTS)}

@@ -1,7 +1,8 @@
 """Programs performed by the running kernel: raw system calls, and loads and stores that survive their faults.
 
 A program of one process runs in the worker itself, whose arena and descriptors (`FIRST` and up) are cleared after it.
-One that forks or exits has processes of its own, each of which does one call after the other as it is told.
+One that forks, exits or passes a descriptor has processes of its own, each of which does one call after the other as it
+is told.  Each of them has a socket of its own on which it receives descriptors, and which all can send to.
 
 The tmpfs is mounted in a mount namespace that ends with the worker, so nothing is left whatever happens to it.
 """
@@ -25,6 +26,7 @@ from mmsim.conformance.probe import enter_private_mounts
 from mmsim.conformance.process import move_high
 from mmsim.conformance.real import ARENA, FIRST, FIRST_OF_HARNESS
 from mmsim.conformance.sequential.program import (
+    ALONE,
     ARENA_LENGTH,
     FILES,
     LARGEST,
@@ -169,9 +171,8 @@ class Linux:
             raise native.Impossible(msg) from None
         os.umask(0)
         self._machine = LinuxMachine(folder)
-        self._sockets = [
-            tuple(map(_high, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))) for _ in range(PROCESSES)
-        ]
+        self._sockets = [_socket_pair() for _ in range(PROCESSES)]
+        self._passing = [_socket_pair() for _ in range(PROCESSES)]
         self._machine.clear()
 
     def perform(self, program: Program) -> tuple[Answer, ...]:
@@ -193,10 +194,14 @@ class Linux:
         try:
             for run in _runs(program):
                 process, verb = run[0].process, run[0].verb
-                if not (process < len(pids) and alive[process]) or (verb == "fork" and len(pids) == PROCESSES):
+                there = all(each < len(pids) and alive[each] for each in run[0].takes_part)
+                if not there or (verb == "fork" and len(pids) == PROCESSES):
                     answers += [None] * len(run)
                     continue
                 told = self._ask(process, run, len(pids))
+                if verb == "pass_fd" and told[0] >= 0:
+                    to = run[0].arguments[1]
+                    told = self._ask(to, (Call(to, "receive_fd"),), len(pids))
                 if verb == "fork" and told[0] > 0:
                     pids.append(told[0])
                     alive.append(True)
@@ -248,15 +253,33 @@ class Linux:
                 case "exit":
                     send(theirs, [0])
                     os._exit(0)
+                case "pass_fd":
+                    send(theirs, [self._send_fd(*run[0].arguments)])
+                case "receive_fd":
+                    send(theirs, [self._receive_fd(number)])
                 case _:
                     send(theirs, list(map(self._machine.perform, run)))
+
+    def _send_fd(self, fd: int, to: int) -> int:
+        """sendmsg(SCM_RIGHTS): how many bytes, or the error."""
+        sender, _ = self._passing[to]
+        try:
+            return socket.send_fds(sender, [b"."], [fd])
+        except OSError as error:
+            return -(error.errno or 0)
+
+    def _receive_fd(self, number: int) -> int:
+        """recvmsg(): the descriptor that process `number` got for what was sent to it."""
+        _, receiver = self._passing[number]
+        _, (fd,), *_ = socket.recv_fds(receiver, 1, 1)
+        return fd
 
 
 def _runs(program: Program) -> Iterator[Program]:
     """The program cut where another process goes on: what is between is told in one message, if that is not long."""
     run: list[Call] = []
     for call in program:
-        apart = call.verb in {"fork", "exit"}
+        apart = call.verb in ALONE
         if run and (apart or call.process != run[0].process or sum(map(_weight, run)) >= HEAVIEST):
             yield tuple(run)
             run = []
@@ -271,6 +294,11 @@ def _runs(program: Program) -> Iterator[Program]:
 def _weight(call: Call) -> int:
     """How many pages the answer may have."""
     return LARGEST // PAGE_SIZE if call.verb in {"read", "pread"} else 1
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return _high(first), _high(second)
 
 
 def _high(end: socket.socket) -> socket.socket:

@@ -13,6 +13,7 @@ from mmsim.cells import World
 from mmsim.conformance.sequential.program import PROCESSES, Answer, Call, Program
 from mmsim.kernel.entry import SimSyscalls
 from mmsim.kernel.releases import Release
+from mmsim.kernel.scm import scm_detach_fds, scm_fp_copy
 from mmsim.kernel.strategy import Strategy
 from mmsim.kernel.types import Cpus, Kernel, Process, SuperBlock
 from mmsim.steps import KernelBug, Step
@@ -49,13 +50,16 @@ class ModelMachine:
 
     def perform(self, call: Call) -> Answer:
         """Make the call: its answer, or a sentence about the model's own bug."""
-        if not (call.process < len(self._alive) and self._alive[call.process]):
+        if not all(map(self._is_alive, call.takes_part)):
             return None
         try:
             answer: Answer = self._answer(call)
         except KernelBug as bug:
             return f"kernel bug: {bug}"
         return answer
+
+    def _is_alive(self, process: int) -> bool:
+        return process < len(self._alive) and self._alive[process]
 
     def _answer(self, call: Call) -> Any:
         sys, arguments = self._calls[call.process], call.arguments
@@ -70,6 +74,10 @@ class ModelMachine:
                 self._alive[call.process] = False
                 self._run(sys.exit())
                 return 0
+            case "pass_fd":
+                fd, to = arguments
+                file = self._run(scm_fp_copy(sys.k, fd))
+                return file if isinstance(file, int) else self._run(scm_detach_fds(self._calls[to].k, file))
             case "memfd_create":
                 return self._run(sys.memfd_create(f"{arguments[0]}{call.process}", arguments[1]))
             case "open":

@@ -62,7 +62,6 @@ NOT_ASKED: Final = (
         "in two that would have to be merged, which the model never does, decides whether it is EFAULT"
     ),
     "MFD_HUGETLB, for a machine may have no huge pages to give, and PROT_EXEC, for no instruction is fetched here",
-    "descriptors passed over a socket, for the model has no such call: fork() and /proc/self/fd share files instead",
     "what wait() and signals tell of a process that exits",
 )
 
@@ -70,6 +69,7 @@ WITHIN_PAGES: Final = (
     "a write that crosses a page's edge, for this machine may give memfds huge pages, which changes how much of a "
     "write F_SEAL_GROW judges at once"
 )
+NO_SOCKETS: Final = "descriptors passed over a socket, for this kernel was built without AF_UNIX"
 READABLE: Final = (
     "mappings of PROT_WRITE alone, for whether user-mode Linux lets them be read hangs on what is mapped on its host, "
     "which fork(), mremap() and fault-around decide"
@@ -87,11 +87,14 @@ class Limits:
     """No write crosses a page's edge."""
     readable: bool = False
     """What may be written may be read."""
+    no_sockets: bool = False
+    """No descriptor is passed to another process."""
 
     @property
     def not_asked(self) -> tuple[str, ...]:
         """All that programs do not ask, as sentences."""
-        return (*NOT_ASKED, *(WITHIN_PAGES,) * self.in_page, *(READABLE,) * self.readable)
+        limits = (WITHIN_PAGES, self.in_page), (READABLE, self.readable), (NO_SOCKETS, self.no_sockets)
+        return (*NOT_ASKED, *(sentence for sentence, applies in limits if applies))
 
 
 EVERYTHING: Final = Limits()
@@ -99,15 +102,25 @@ EVERYTHING: Final = Limits()
 
 @attrs.frozen
 class Call:
-    """One system call (or load, or store) of one process; process 0 is there from the start."""
+    """One system call (or load, or store) of one process; process 0 is there from the start.
+
+    `pass_fd`, of a descriptor and a process, is two: the one sends it over a socket, the other receives it there.
+    """
 
     process: int
     verb: str
     arguments: Arguments = ()
 
+    @property
+    def takes_part(self) -> tuple[int, ...]:
+        """The processes without which the call is not made."""
+        return (self.process, self.arguments[1]) if self.verb == "pass_fd" else (self.process,)
+
 
 Program = tuple[Call, ...]
-OPENING: Final = frozenset({"memfd_create", "open", "reopen", "dup"})
+OPENING: Final = frozenset({"memfd_create", "open", "reopen", "dup", "pass_fd"})
+ALONE: Final = frozenset({"fork", "exit", "pass_fd"})
+"""Calls that a process is told by themselves, for they concern others as well."""
 LARGEST: Final = 8 * PAGE_SIZE
 """As large as a file can become."""
 Answer = int | bytes | str | None
@@ -195,11 +208,11 @@ WEIGHTS: Final = {
     "add_seals": 8,
     "get_seals": 4,
 }
-FORKING: Final = {**WEIGHTS, "fork": 6, "exit": 2}
+FORKING: Final = {**WEIGHTS, "fork": 6, "exit": 2, "pass_fd": 8}
 
 
 BEGINNING: Final[tuple[str, ...]] = ("memfd_create", "pwrite", "mmap")
-FORKING_BEGINNING: Final = (*BEGINNING, "store", "fork", "store", "load")
+FORKING_BEGINNING: Final = (*BEGINNING, "store", "fork", "pass_fd", "write", "store", "load")
 ACCEPTED: Final = 8
 """How many of `MFD_FLAGS`, from the first on, every kernel accepts or only old ones refuse."""
 INVALID: Final = (MFD_EXEC | MFD_NOEXEC_SEAL, 0x20)
@@ -303,6 +316,10 @@ class _Draw:
                 fd = self.fd()
                 self.opened()
                 return (fd,)
+            case "pass_fd":
+                fd = self.fd()
+                self.opened()
+                return fd, self.below(self.processes)
             case "close":
                 fd = self.fd()
                 if fd in self._open and self.processes == 1:
@@ -375,24 +392,33 @@ def generate(
             if state.processes == PROCESSES:
                 continue
             state.processes += 1
+        if verb == "pass_fd" and (state.processes == 1 or limits.no_sockets):
+            continue
         calls.append(Call(process, verb, state.arguments(verb)))
     return tuple(calls)
 
 
 def has_processes(program: Program) -> bool:
-    """Whether it forks or exits."""
-    return any(call.verb in {"fork", "exit"} for call in program)
+    """Whether it forks, exits, or passes a descriptor, to whomever."""
+    return any(call.verb in ALONE for call in program)
 
 
 def with_ending(program: Program) -> Program:
-    """The program and then a look at all that is left: every file's content, and every page that may be mapped."""
+    """The program and then a look at all that is left: every file's content, and every page that may be mapped.
+
+    Where descriptors were passed, every file is read first from where its position is, which moves it for all who share
+    it.
+    """
     opened = sum(call.verb in OPENING for call in program)
     targets = [call.arguments[-1] for call in program if call.verb in {"mmap", "mremap"}]
     starts = [address for address in targets if isinstance(address, int) and address]
     pages = sorted({start + number * PAGE_SIZE for start in starts for number in range(2)})
+    passed = any(call.verb == "pass_fd" for call in program)
     looks: list[Call] = []
     for process in range(1 + sum(call.verb == "fork" for call in program)):
-        looks += [Call(process, "pread", (fd, LARGEST, 0)) for fd in range(FIRST, FIRST + opened)]
+        fds = range(FIRST, FIRST + opened)
+        looks += [Call(process, "read", (fd, LARGEST)) for fd in fds if passed]
+        looks += [Call(process, "pread", (fd, LARGEST, 0)) for fd in fds]
         looks += [Call(process, "load", (page, PAGE_SIZE)) for page in pages]
     return (*program, *looks)
 

@@ -91,6 +91,8 @@ def _simple(verb: str, at: int, argument: int) -> Iterator[int]:
     """Simpler numbers than this one, the simplest first; never an address, or flags that leave one to the kernel."""
     if at == 0 and verb not in NO_DESCRIPTOR:
         yield from range(FIRST, argument)
+    elif verb == "pass_fd":  # to an earlier process
+        yield from range(argument)
     elif at in BITS.get(verb, ()):
         yield from (argument & ~bit for bit in map((1).__lshift__, range(argument.bit_length())) if argument & bit)
     elif at in SIZES.get(verb, ()):

@@ -1,6 +1,6 @@
 """What every group of system calls starts from: the calling thread's kernel and its descriptors.
 
-Follows fs/file.c (__fdget, fd_install, do_dup2).  Not modelled: the inode's eviction: what a scenario made stays.
+Follows fs/file.c (__fdget, do_dup2).  Not modelled: the inode's eviction: what a scenario made stays.
 """
 
 from __future__ import annotations
@@ -9,19 +9,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from mmsim.cells import Named
-from mmsim.kernel.file_table import fget, fput
+from mmsim.kernel.file_table import fd_install, fget, fput
 from mmsim.kernel.types import BlockDevice, File, Kernel, Process, SuperBlock
 from mmsim.syscalls import EBADF, Device, Mount
 
-FIRST_FD = 3
-
 R = TypeVar("R")
-
-
-def with_fd(open_fds: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
-    """The lowest free descriptor, taken."""
-    number = next(n for n in range(FIRST_FD, FIRST_FD + len(open_fds) + 1) if n not in open_fds)
-    return (*open_fds, number), number
 
 
 def without_fd(open_fds: tuple[int, ...], number: int) -> tuple[tuple[int, ...], None]:
@@ -77,10 +69,7 @@ class Descriptors(Named):
         return answer
 
     async def _install(self, file: File) -> int:
-        """fd_install(): the caller's reference is the descriptor's from here on."""
-        number: int = await self.k.process.open_fds.fetch_update(with_fd)
-        await self.k.process.fd(number).store(file)
-        return number
+        return await fd_install(self.k, file)
 
     def _device(self, device: Device) -> BlockDevice:
         return self.k.world.handle(BlockDevice, self._devices.get(device.name, device.name))

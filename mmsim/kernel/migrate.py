@@ -10,8 +10,7 @@ The copy is made while the count is frozen.  Linux makes it under the page lock 
 the page waits for there; here a lookup takes no page lock, and the frozen count holds him back instead.
 
 Not modelled: anonymous and huge pages, the ten passes of migrate_pages(), tree_lock (of those who change a slot all
-hold the page's lock, and those who look hold RCU alone), the order of i_mmap by which fork's copy is walked after its
-original.
+hold the page's lock, and those who look hold RCU alone).
 """
 
 from __future__ import annotations

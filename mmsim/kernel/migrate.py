@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import attrs
 
-from mmsim.kernel.filemap import read_page, set_page_dirty
+from mmsim.kernel.filemap import read_page, set_page_dirty, unlock_and_put
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.page_ref import page_ref_freeze, page_ref_unfreeze, spin_while_frozen
 from mmsim.kernel.releases import WAITS_WITHOUT_REFERENCE
@@ -116,13 +116,15 @@ async def migrate_page(k: Kernel, page: Page) -> int:
         new = page
         if await page_ref_freeze(page, CACHE_AND_ISOLATION):
             new = await alloc_page(k)
+            # Locked before it can be seen: who takes it out of the cache must find all page tables that have it.
+            await new.lock.acquire()
             await migrate_page_copy(k, page, new)
             await replace_page_in_cache(mapping, index, page, new)
             await page_ref_unfreeze(page, CACHE_AND_ISOLATION - 1)
             error = 0
         await remove_migration_ptes(mapping, index, page, new)
     if not error:
-        await put_page(k, new)  # the cache and the page tables have references of their own by now
+        await unlock_and_put(k, new)  # the cache and the page tables have references of their own by now
     return error
 
 

@@ -215,12 +215,6 @@ async def replace_without_the_lock(k, mapping):
     return 0
 
 
-def by_name(entry):
-    """fork() inserts the child's VMA anywhere: here before the parent's, which is `main`."""
-    mm, vma = entry
-    return vma.pgoff, mm.name, vma.start
-
-
 async def nobody_has_it(_k, _mapping, _index, _page):
     return False
 
@@ -302,7 +296,7 @@ MUTANTS = [
     mutant("does not look", PINNED, SEALED, page_replacement, exclude_pins=linux.exclude_pins),
     mutant("denies nobody", LEAVES, LOST, copy_on_seal, deny_writable=deny_nobody),
     mutant("takes no page's lock", FAULTED, SEALED, copy_on_seal, exclude_pins=replace_without_the_lock),
-    mutant("meets the child first", FORKED, SEALED, copy_on_seal, ("kernel.truncate", "place_in_tree", by_name)),
+    mutant("meets the child first", FORKED, SEALED, copy_on_seal, ("kernel.truncate", "place_in_tree", scenes.by_name)),
     mutant("leaves the old page mapped", SHOWN, SEALED, copy_on_seal, exclude_pins=replace_and_leave_mapped),
     mutant("judges without counting", PINNED, SEALED, unmap_then_wait, (LOOK, "unmap_and_look", nobody_has_it)),
     mutant("allows for one more", PINNED, SEALED, unmap_then_wait, (LOOK, "unmap_and_look", one_more_is_fine)),

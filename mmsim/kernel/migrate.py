@@ -102,7 +102,8 @@ async def migration_entry_wait(k: Kernel, mm: Mm, address: int, pte: Pte) -> Non
         if referred:
             await put_page(k, pte.page)
     elif there:
-        await spin_while_frozen(pte.page)  # Linux faults again and again
+        # Linux faults again and again.
+        await spin_while_frozen(pte.page)
 
 
 async def migrate_page(k: Kernel, page: Page) -> int:

@@ -41,6 +41,8 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
         world.handle(partial(SuperBlock, kind=mount.kind, mounted=True, stable=mount.checksums), mount.name)
         for mount in scenario.mounts
     ]
+    plan = list(_plan(scenario, world, main))
+    # After all who may fork them: `Mm.order` is what a walk of i_mmap goes by.
     children = {child.__name__: world.handle(Process, child.__name__) for child in scenario.children}
     values: dict[Cell[Any], Any] = {}
 
@@ -56,7 +58,6 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
     shared = _run_alone(scenario.setup(setup), beside, values)
     _run_alone(settle(setup.k, tuple(world.of(Page))), [], values)
 
-    plan = list(_plan(scenario, world, main))
     for child in scenario.children:
         plan.append((child.__name__, child, children[child.__name__], 0, {}))
     for _, _, process, _, _ in plan:

@@ -10,15 +10,14 @@ The copy is made while the count is frozen.  Linux makes it under the page lock 
 the page waits for there; here a lookup takes no page lock, and the frozen count holds him back instead.
 
 Not modelled: anonymous and huge pages, the ten passes of migrate_pages(), tree_lock (of those who change a slot all
-hold the page's lock, and those who look hold RCU alone), the order of i_mmap by which fork's copy is walked after its
-original.
+hold the page's lock, and those who look hold RCU alone).
 """
 
 from __future__ import annotations
 
 import attrs
 
-from mmsim.kernel.filemap import read_page, set_page_dirty
+from mmsim.kernel.filemap import read_page, set_page_dirty, unlock_and_put
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.page_ref import page_ref_freeze, page_ref_unfreeze, spin_while_frozen
 from mmsim.kernel.releases import WAITS_WITHOUT_REFERENCE
@@ -103,7 +102,8 @@ async def migration_entry_wait(k: Kernel, mm: Mm, address: int, pte: Pte) -> Non
         if referred:
             await put_page(k, pte.page)
     elif there:
-        await spin_while_frozen(pte.page)  # Linux faults again and again
+        # Linux faults again and again.
+        await spin_while_frozen(pte.page)
 
 
 async def migrate_page(k: Kernel, page: Page) -> int:
@@ -117,13 +117,15 @@ async def migrate_page(k: Kernel, page: Page) -> int:
         new = page
         if await page_ref_freeze(page, CACHE_AND_ISOLATION):
             new = await alloc_page(k)
+            # Locked before it can be seen: who takes it out of the cache must find all page tables that have it.
+            await new.lock.acquire()
             await migrate_page_copy(k, page, new)
             await replace_page_in_cache(mapping, index, page, new)
             await page_ref_unfreeze(page, CACHE_AND_ISOLATION - 1)
             error = 0
         await remove_migration_ptes(mapping, index, page, new)
     if not error:
-        await put_page(k, new)  # the cache and the page tables have references of their own by now
+        await unlock_and_put(k, new)  # the cache and the page tables have references of their own by now
     return error
 
 

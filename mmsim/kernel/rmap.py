@@ -35,7 +35,8 @@ async def page_mkclean_one(k: Kernel, mm: Mm, address: int, page: Page) -> bool:
         pte = await slot.load()
         if pte is None or pte.page is not page or not (pte.write or pte.dirty):
             return False
-        # Cleared and flushed before the clean entry appears: no CPU may store through what it remembers.
+        # Cleared before the flush, or a CPU would walk again and remember it writable; when the lock is dropped no CPU
+        # can store through what it remembers.
         await slot.store(None)
         await flush_tlb(k, mm, (address,))
         await slot.store(attrs.evolve(pte, write=False, dirty=False))

@@ -23,10 +23,14 @@ from mmsim.kernel.types import PG_DIRTY, AddressSpace, Kernel, Mm, Vma, patched
 from mmsim.syscalls import PAGE_SIZE
 
 
-def place_in_tree(entry: tuple[Mm, Vma]) -> tuple[int, str, int]:
-    """An interval tree keeps no order of arrival; the mms of one page come in the order of their names."""
+def place_in_tree(entry: tuple[Mm, Vma]) -> tuple[int, int, int]:
+    """An interval tree keeps no order of arrival, but for that of fork() (vma_interval_tree_insert_after).
+
+    The child's VMA is linked first and its PTEs are copied later.  Who walks the tree must come to it after he was at
+    the parent's: he would find nothing there yet, and what he then changes in the parent's PTE was copied as it was.
+    """
     mm, vma = entry
-    return vma.pgoff, mm.name, vma.start
+    return vma.pgoff, mm.order, vma.start
 
 
 async def unmap_mapping_page(k: Kernel, mapping: AddressSpace, index: int, *, even_cows: bool = False) -> None:

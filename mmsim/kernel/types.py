@@ -246,6 +246,8 @@ class Mm(Handle):
 
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
+        self.order = len(world.of(Mm))
+        """How many there were before it; a process that is forked has a greater one than who forks it."""
         self.mmap_lock = world.lock(RwSem, f"{name}.mmap_lock")
         self.page_table_lock = world.lock(SpinLock, f"{name}.page_table_lock")
         self.mmap: Cell[tuple[Vma, ...]] = self.cell("mmap", ())

@@ -1,8 +1,8 @@
 """What several designs share that give the file another page, and leave the old one to whoever holds it.
 
 The page's lock keeps faults away meanwhile: whoever waits for it in a fault finds the page detached, and looks again.
-Only fork() maps a page without that lock, and it can copy nothing but an entry that is there; so once the map count
-is 0 under the lock, it stays 0.
+Only fork() maps a page without that lock, and it can copy nothing but an entry that is there; the walk is at the parent
+before it is at the child, so what it has taken out of both stays out.
 
 A read(2) that began before may still return the old page, as it could return what a write(2) has since overwritten.
 """
@@ -14,16 +14,6 @@ from mmsim.kernel.memory import copy_page
 from mmsim.kernel.page_alloc import get_cache_references, put_cache_references, put_page
 from mmsim.kernel.truncate import unmap_mapping_page
 from mmsim.kernel.types import AddressSpace, Kernel, Page
-
-
-async def unmap_page(k: Kernel, mapping: AddressSpace, index: int, page: Page) -> None:
-    """Take a locked page out of every page table; it stays out until it is unlocked.
-
-    Again if need be: a fork may have copied the parent's entry to a child whose table was already gone through.
-    """
-    await unmap_mapping_page(k, mapping, index)
-    while await page.mapcount.load():
-        await unmap_mapping_page(k, mapping, index)
 
 
 async def replace_page(k: Kernel, mapping: AddressSpace, index: int, page: Page) -> None:
@@ -48,6 +38,6 @@ async def unmap_and_replace(k: Kernel, mapping: AddressSpace, index: int) -> Non
     """Give the file a copy of its page `index`, if it has one."""
     page = await find_lock_page(k, mapping, index)
     if page is not None:
-        await unmap_page(k, mapping, index, page)
+        await unmap_mapping_page(k, mapping, index)
         await replace_page(k, mapping, index, page)
         await unlock_and_put(k, page)

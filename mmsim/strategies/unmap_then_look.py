@@ -35,10 +35,11 @@ from mmsim.kernel.filemap import find_lock_page, unlock_and_put
 from mmsim.kernel.memfd import HZ, LAST_SCAN
 from mmsim.kernel.strategy import EVERY_PROMISE, Budget, linux
 from mmsim.kernel.swap import lru_add_drain_all
+from mmsim.kernel.truncate import unmap_mapping_page
 from mmsim.kernel.types import AddressSpace, Kernel, Page
 from mmsim.steps import sleep
 from mmsim.strategies.looking import pages_in
-from mmsim.strategies.replacing import replace_page, unmap_page
+from mmsim.strategies.replacing import replace_page
 from mmsim.syscalls import EBUSY
 
 MINE = 1
@@ -46,7 +47,7 @@ MINE = 1
 
 async def unmap_and_look(k: Kernel, mapping: AddressSpace, index: int, page: Page) -> bool:
     """Whether anybody but the cache and the caller, who has it locked, has the page."""
-    await unmap_page(k, mapping, index, page)
+    await unmap_mapping_page(k, mapping, index)
     return await page.refcount.load() != page.nr_pages + MINE
 
 

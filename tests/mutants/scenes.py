@@ -234,3 +234,12 @@ WITH_DISK = {submitter, reader, waiter, leaver, visitor, all_in_turn}
 def scene(setup, *threads, **more):
     devices = (DISK,) if any(thread in WITH_DISK for thread in threads) else ()
     return Scenario(setup=setup, threads=threads, devices=devices, **more)
+
+
+# ---- a mistake that shows in several
+
+
+def by_name(entry):
+    """For place_in_tree(): fork() inserts the child's VMA anywhere, here before the parent's, which is `main`'s."""
+    mm, vma = entry
+    return vma.pgoff, mm.name, vma.start

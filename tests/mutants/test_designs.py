@@ -20,7 +20,7 @@ from mmsim.strategies.page_replacement import page_replacement
 from mmsim.strategies.pin_user_pages import foll_pin, pin_user_pages
 from mmsim.strategies.put_user_pages import put_user_pages, user_pins
 from mmsim.strategies.refuse_if_pinned import refuse_if_pinned
-from mmsim.strategies.replacing import replace_page, unmap_page
+from mmsim.strategies.replacing import replace_page
 from mmsim.strategies.split_page_count import split_page_count
 from mmsim.strategies.unmap_then_look import unmap_then_replace, unmap_then_wait
 from mmsim.strategies.writable_user_pages import count_writer, counted_pins, writable_user_pages
@@ -210,13 +210,9 @@ async def replace_and_leave_mapped(k, mapping):
 
 async def replace_without_the_lock(k, mapping):
     page = await mapping.slot(0).load()
-    await unmap_page(k, mapping, 0, page)
+    await unmap_mapping_page(k, mapping, 0)
     await replace_page(k, mapping, 0, page)
     return 0
-
-
-async def unmap_once(k, mapping, index, _page):
-    await unmap_mapping_page(k, mapping, index)
 
 
 async def nobody_has_it(_k, _mapping, _index, _page):
@@ -300,7 +296,7 @@ MUTANTS = [
     mutant("does not look", PINNED, SEALED, page_replacement, exclude_pins=linux.exclude_pins),
     mutant("denies nobody", LEAVES, LOST, copy_on_seal, deny_writable=deny_nobody),
     mutant("takes no page's lock", FAULTED, SEALED, copy_on_seal, exclude_pins=replace_without_the_lock),
-    mutant("unmaps only once", FORKED, SEALED, copy_on_seal, ("strategies.replacing", "unmap_page", unmap_once)),
+    mutant("meets the child first", FORKED, SEALED, copy_on_seal, ("kernel.truncate", "place_in_tree", scenes.by_name)),
     mutant("leaves the old page mapped", SHOWN, SEALED, copy_on_seal, exclude_pins=replace_and_leave_mapped),
     mutant("judges without counting", PINNED, SEALED, unmap_then_wait, (LOOK, "unmap_and_look", nobody_has_it)),
     mutant("allows for one more", PINNED, SEALED, unmap_then_wait, (LOOK, "unmap_and_look", one_more_is_fine)),

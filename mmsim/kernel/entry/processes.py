@@ -30,6 +30,9 @@ class ProcessCalls(Descriptors):
         if process is None:
             msg = f"fork({child.__name__}): the scenario must list it in `children`"
             raise KernelBug(msg)
+        if process.mm.order <= self.k.mm.order:
+            msg = f"fork({child.__name__}): the scenario must list it in `children` after the child that forks it"
+            raise KernelBug(msg)
         pid = await do_fork(self.k, process)
         await started(self.k, process).store(True)
         return pid

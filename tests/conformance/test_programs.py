@@ -145,7 +145,8 @@ WRONG = [
 @pytest.mark.parametrize(("plant", "programs", "calls"), WRONG, ids=[plant.__name__ for plant, *_ in WRONG])
 def test_a_wrong_model_is_found_and_shrunk(linux, monkeypatch, tmp_path, plant, programs, calls):
     wrong = plant(monkeypatch) or wait_for_pins
-    result = conform_programs(programs, 1, wrong, NOW, forks=programs == WITH_FORKS)
+    forks = programs == WITH_FORKS
+    result = conform_programs(programs, 5 if forks else 1, wrong, NOW, forks=forks)
     assert result.agreed < result.programs
     assert report.status(result) == 1
     first = result.differences[0]

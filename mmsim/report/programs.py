@@ -87,10 +87,10 @@ def scenario(result: ProgramsResult, difference: Difference) -> str:
     passing = PASSING if any(call.verb == "pass_fd" for call in difference.program) else ""
     once = "" if difference.repeats else "\nA second run of it did not differ, so it is as it was drawn.\n"
     bodies = "\n\n\n".join(_function(process, difference) for process in processes)
-    names = sorted({name for name in _constants() if f"{name}" in _words(bodies)} | {"Mount"} & _words(bodies))
     children = "".join(f"{_name(process)}, " for process in processes if process)
     more = f", children=({children})" if children else ""
     mounts = ", mounts=(TMPFS,)" if "TMPFS" in bodies else ""
+    names = sorted(_words(bodies) & set(_constants()) | ({"Mount"} if mounts else set()))
     mount = 'TMPFS = Mount("tmpfs")\n\n\n' if mounts else "\n"
     imported = f"from mmsim.syscalls import {', '.join(names)}\n" if names else ""
     return f'''"""Linux {result.linux} and the model ({result.strategy} on {result.release}) differ in {answers}.

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 import attrs
 import pytest
@@ -27,7 +26,17 @@ from mmsim.kernel.releases import release_named
 from mmsim.kernel.types import File
 from mmsim.report import programs as report
 from mmsim.strategies.wait_for_pins import wait_for_pins
-from mmsim.syscalls import EBADF, MAP_FIXED, MFD_ALLOW_SEALING, MREMAP_FIXED, MREMAP_MAYMOVE, PAGE_SIZE, SIGSEGV
+from mmsim.syscalls import (
+    EBADF,
+    MAP_FIXED,
+    MFD_ALLOW_SEALING,
+    MREMAP_FIXED,
+    MREMAP_MAYMOVE,
+    O_CREAT,
+    O_RDWR,
+    PAGE_SIZE,
+    SIGSEGV,
+)
 from tests.conformance.machine import descendants
 
 NOW = release_named("v6.18.44")
@@ -70,15 +79,15 @@ def test_writes_within_pages():
                 assert call.arguments[3] % PAGE_SIZE + call.arguments[2] <= PAGE_SIZE
 
 
-def test_linux_and_the_model_agree(linux):
-    scratch = set(Path(tempfile.gettempdir()).glob("mmsim-*"))
+def test_linux_and_the_model_agree(linux, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # other tests run beside this one
     children = descendants()
     result = conform_programs(600, 5, wait_for_pins)
     assert result.differences == ()
     assert (result.agreed, result.programs) == (600, 600)
     assert report.status(result) == 0
     assert report.text(result).splitlines()[-1].startswith("600 of 600 programs agreed")
-    assert set(Path(tempfile.gettempdir()).glob("mmsim-*")) == scratch
+    assert not list(tmp_path.iterdir())
     assert descendants() == children
 
 
@@ -263,6 +272,14 @@ def test_nothing_is_passed_to_a_kernel_without_sockets():
     assert any(map(has_processes, programs))
     assert "pass_fd" not in {verb for program in programs for verb in verbs(program)}
     assert any("AF_UNIX" in sentence for sentence in limits.not_asked)
+
+
+def test_a_printed_scenario_has_the_mount_of_its_files(tmp_path):
+    program = (Call(0, "open", ("a", O_RDWR | O_CREAT)),)
+    difference = run.Difference(0, program, (3,), (-2,))
+    file = tmp_path / "difference.py"
+    file.write_text(report.scenario(run.ProgramsResult("6.18", "v6.18", "wait_for_pins", 0), difference))
+    assert catalogue.find(str(file), []).scenario.mounts
 
 
 def answers(program, strategy):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+collect_ignore_glob = ["*/samples/*"]
+"""Scenarios that tests hand to drivers: what they expect is said for those, and no search is asked for it."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):

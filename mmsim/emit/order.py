@@ -93,7 +93,7 @@ class Runner:
 
     def able(self, actor: _Actor) -> bool:
         """Whether it has a step that it can take now."""
-        return not actor.ended and bool(self._alternatives(actor))
+        return not actor.ended and bool(self.alternatives(actor))
 
     def in_a_call(self, actor: _Actor) -> bool:
         """Whether a call of it has begun and not ended."""
@@ -108,7 +108,7 @@ class Runner:
         answers_from = self._request(actor)
         if actor.begun is None and not actor.silent:
             self._begin(actor)
-        choices = self._alternatives(actor)
+        choices = self.alternatives(actor)
         new, result = choices[alternative]
         if actor.step.cell is not None:
             self.values[actor.step.cell] = new
@@ -173,7 +173,8 @@ class Runner:
     def _awake(self, actor: _Actor) -> bool:
         return self.able(actor) and actor.step is not None and actor.step.word != "sleep"
 
-    def _alternatives(self, actor: _Actor) -> Any:
+    def alternatives(self, actor: _Actor) -> Any:
+        """Every (new value, result) that its step may have now.  UserError where it runs into a kernel bug."""
         step = actor.step
         assert step is not None
         try:
@@ -229,7 +230,7 @@ def ordered(test: Test, schedule: Schedule) -> Ordered:
     exact = Runner(test)
     for position, move in enumerate(schedule.moves, 1):
         actor = exact.actors.get(move.thread)
-        if actor is None or not exact.able(actor) or move.alternative >= len(exact._alternatives(actor)):  # noqa: SLF001
+        if actor is None or not exact.able(actor) or move.alternative >= len(exact.alternatives(actor)):
             msg = f"the schedule does not fit {test.name} at step {position}: {move.thread} cannot move there"
             raise UserError(msg)
         exact.take(actor, move.alternative)

@@ -1,15 +1,7 @@
 """The properties that are always on: judged at every step that could break them, and when everything is at rest.
 
-F_SEAL_WRITE, a remount read-only, S_IMMUTABLE and an execve() that denies writers are one promise here (`promises`):
-the content stays.
-
-What a seal promises is stated exactly.  F_SEAL_WRITE forbids changing content by writing, not by truncation: no step
-may change a byte that lies below the file's size before and after it, as anybody sees it who reads the file or maps
-it.  F_SEAL_SHRINK and F_SEAL_GROW forbid the size itself to fall or rise; so with F_SEAL_WRITE and F_SEAL_SHRINK no
-byte below the size ever changes.
-
-A read-only mount, an immutable file and a program that runs promise more: there the size stays as well, and what the
-disk of a read-only mount has of the file.
+F_SEAL_WRITE, a remount read-only, S_IMMUTABLE and an execve() that denies writers are one promise here: the content
+stays (`mmsim.check.promises`).  At rest the books must balance (`mmsim.check.books`).
 
 A step is judged if it changes a watched cell: a word of a page, a slot of a page cache, a size, a page on a disk, the
 result of an I/O.
@@ -18,97 +10,37 @@ result of an I/O.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
-import attrs
-
-from mmsim.cells import Cell, Handle, World, wrapped
+from mmsim.cells import Cell, World
+from mmsim.check.books import Books
+from mmsim.check.contents import file_content, page_content
+from mmsim.check.promises import REMOUNTED, SEALED, promises
 from mmsim.engine.tables import Fault, Places, Tables, View
 from mmsim.kernel.strategy import Strategy, linux
 from mmsim.kernel.types import (
-    PG_DIRTY,
     PG_UPTODATE,
     PG_WRITEBACK,
-    VM_DENYWRITE,
     VM_MAYWRITE,
     AddressSpace,
     BlockDevice,
-    ExeFile,
-    File,
     Inode,
     Io,
     Mm,
     Page,
     Pin,
-    Process,
-    References,
-    SuperBlock,
     Vma,
 )
 from mmsim.steps import Step
-from mmsim.syscalls import F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, FS_IMMUTABLE_FL, PAGE_SIZE
+from mmsim.syscalls import F_SEAL_GROW, F_SEAL_SHRINK, PAGE_SIZE
 
 _FIELD = re.compile(r"(?P<owner>.*)\.(?P<field>word|i_pages|i_size|disk|result|_pincount)(\[(?P<number>[0-9]+)\])?")
 _WATCHED = {"word": Page, "i_pages": AddressSpace, "i_size": Inode, "disk": Inode, "result": Io, "_pincount": Page}
 
-_NOTES_PINS = (
-    "pin",
-    "unpin",
-    "put_page",
-    "map_writable",
-    "unmap_writable",
-    "before_unmap_writable",
-    "after_zap_writable",
-)
-"""Where a design can count a pin that outlives its mapping; one that leaves these alone counts mappings and no more."""
-
-SEALED = "sealed content never changes"
-REMOUNTED = "content of a read-only mount never changes"
-IMMUTABLE = "immutable content never changes"
-EXECUTED = "the text of a running program never changes"
 SIZE = "a sealed size never changes"
 LOST = "no completed I/O is lost to a buffer that is still mapped"
 MOVED = "a page that takes another's place has its content"
-LEAK = "no page is leaked"
-COUNT = "i_mmap_writable is back at its resting value"
-AGREE = "MAP_SHARED views agree"
-COUNTED = "what a design counts is back at its resting value"
 STABLE = "a page does not change while the disk reads it"
-CLEAN = "a clean page is what the disk has"
-FILES = "no open file is leaked"
-WRITERS = "the writers of a mount are back at their resting value"
-WRITECOUNT = "i_writecount is back at its resting value"
-
-
-@attrs.frozen
-class Promise:
-    """A property's name, and the words for what promised it."""
-
-    property: str
-    given: str
-
-
-def promises(view: View, inode: Inode) -> list[Promise]:
-    """What keeps this file's content as it is, in this state."""
-    found = []
-    if view[inode.seals] & F_SEAL_WRITE:
-        found.append(Promise(SEALED, "F_SEAL_WRITE was granted"))
-    if view[inode.sb.s_readonly]:
-        found.append(Promise(REMOUNTED, f"{inode.sb} was remounted read-only"))
-    if view[inode.i_flags] & FS_IMMUTABLE_FL:
-        found.append(Promise(IMMUTABLE, "S_IMMUTABLE was set"))
-    if view[inode.i_writecount] < 0 and programs(view, inode):
-        # Not while execve() still asks: the promise is made when it can no longer fail.
-        found.append(Promise(EXECUTED, "execve() denied writers"))
-    return found
-
-
-def programs(view: View, inode: Inode) -> list[ExeFile]:
-    """The running programs whose text this file is."""
-    running = (view[mm.exe_file] for mm in inode.world.of(Mm))
-    return [exe for exe in running if exe is not None and exe.file.inode is inode]
 
 
 class AlwaysOn:
@@ -116,8 +48,7 @@ class AlwaysOn:
 
     def __init__(self, world: World, strategy: Strategy = linux) -> None:
         self.world = world
-        self.strategy = strategy
-        self.notes_pins = any(getattr(strategy, name) is not getattr(linux, name) for name in _NOTES_PINS)
+        self.books = Books(world, strategy)
 
     def watched(self, cell: Cell[Any]) -> bool:
         """Whether a change of this cell has to be judged."""
@@ -149,7 +80,13 @@ class AlwaysOn:
             return self._slot(before, after, handle, number)
         return self._word(before, after, handle, number)
 
-    # ---- a step at a time
+    def resting(self, tables: Tables, places: Places) -> Fault | None:
+        """Judge a state in which every thread has ended and every device is idle."""
+        return self.at_rest(tables.view(places))
+
+    def at_rest(self, view: View) -> Fault | None:
+        """The same of a state that is looked up by cell."""
+        return self.books.at_rest(view)
 
     def _word(self, before: View, after: View, page: Page, number: int) -> Fault | None:
         mapping = before[page.mapping]
@@ -196,7 +133,7 @@ class AlwaysOn:
             return None
         if not promised:
             return self._moved(before, after, mapping, index, below)
-        old, new = (self._content(view, inode, index)[:below] for view in (before, after))
+        old, new = (file_content(view, inode, index)[:below] for view in (before, after))
         if old.rstrip(b"\0") != new.rstrip(b"\0"):
             first = promised[0]
             return (first.property, f"page {index} of {inode.name} gets another content after {first.given}")
@@ -214,7 +151,7 @@ class AlwaysOn:
         frozen = old is not None and not before[old.refcount]
         if old is None or new is None or (not frozen and self._may_be_written(before, old)):
             return None
-        had, has = self._memory(before, old)[:below], self._memory(before, new)[:below]
+        had, has = page_content(before, old)[:below], page_content(before, new)[:below]
         word = len(before[new.word(0)])
         missing = [at for at in range(0, below, word) if had[at : at + word] != has[at : at + word]]
         if any(frozen or not has[at : at + word].strip(b"\0") for at in missing):
@@ -233,19 +170,6 @@ class AlwaysOn:
 
     def _inode(self, mapping: AddressSpace) -> Inode:
         return self.world.handle(Inode, mapping.name.removesuffix(".i_data"))
-
-    def _content(self, view: View, inode: Inode, index: int) -> bytes:
-        """What a reader of the file finds there."""
-        page = view[inode.mapping.slot(index)]
-        if inode.sb.block_backed and (page is None or PG_UPTODATE not in view[page.flags]):
-            return view[inode.disk(index)]
-        return b"" if page is None else self._memory(view, page)
-
-    def _memory(self, view: View, page: Page) -> bytes:
-        return b"".join(view[page.word(number)] for number in range(self._words(view, page)))
-
-    def _words(self, view: View, page: Page) -> int:
-        return PAGE_SIZE // len(view[page.word(0)]) or 1
 
     def _size(self, before: View, after: View, inode: Inode) -> Fault | None:
         seals, old, new = before[inode.seals], before[inode.i_size], after[inode.i_size]
@@ -281,7 +205,7 @@ class AlwaysOn:
                         continue
                     # The pin is gone by now, so the page may have moved; then its heir has what the device wrote.
                     written = request.data[number * PAGE_SIZE :][:PAGE_SIZE]
-                    if not self._memory(before, shown).startswith(written):
+                    if not page_content(before, shown).startswith(written):
                         return (LOST, f"{request.io} wrote {pin.page}, but {request.mm} has {shown} at {address:#x}")
         return None
 
@@ -315,143 +239,3 @@ class AlwaysOn:
         if vma.file.inode.sb.kind == "dma-buf" or page.nr_pages > 1:
             return False
         return view[page.mapping] not in {None, mapping} or view[page.index] != vma.index(address)
-
-    # ---- at rest
-
-    def resting(self, tables: Tables, places: Places) -> Fault | None:
-        """Judge a state in which every thread has ended and every device is idle."""
-        return self.at_rest(tables.view(places))
-
-    def at_rest(self, view: View) -> Fault | None:
-        """The same of a state that is looked up by cell."""
-        return (
-            self._leaks(view) or self._counters(view) or self._counted(view) or self._views(view) or self._mounts(view)
-        )
-
-    def _leaks(self, view: View) -> Fault | None:
-        cached: dict[Page, int] = {}
-        for inode in self.world.of(Inode):
-            if inode.sb.kind == "dma-buf":
-                continue  # which lists its pages and says by itself how it holds them
-            for index in range(-(-view[inode.i_size] // PAGE_SIZE)):
-                page = view[inode.mapping.slot(index)]
-                if page is not None:
-                    cached[page] = cached.get(page, 0) + page.nr_pages
-            if inode.sb.block_backed:
-                self._beyond_the_end(view, inode, cached)
-        mapped: dict[Page, int] = {}
-        for mm in self.world.of(Mm):
-            for vma in view[mm.mmap]:
-                for address in vma.pages():
-                    pte = view[mm.pte(address)]
-                    if pte is not None and not pte.special:
-                        mapped[pte.page] = mapped.get(pte.page, 0) + 1
-        held: Counter[Page] = Counter()
-        for each in self._held(view):
-            if isinstance(each, Pin):
-                held[each.page] += self.strategy.references(each)
-            elif isinstance(each, References):
-                held[each.page] += each.count
-            else:
-                held[each] += 1
-        for page in self.world.of(Page):
-            due = wrapped(cached.get(page, 0) + mapped.get(page, 0) + held[page])
-            if view[page.refcount] != due:
-                return (LEAK, f"{page} has {view[page.refcount]} references at rest, and {due} can be accounted for")
-            if view[page.mapcount] != mapped.get(page, 0):
-                return (LEAK, f"{page} has a map count of {view[page.mapcount]}, and {mapped.get(page, 0)} PTEs map it")
-        return None
-
-    def _held(self, view: View) -> Iterator[Page | Pin | References]:
-        """All that somebody holds who is neither a page cache nor a page table nor a device."""
-        for handle in self.world.of(Handle):
-            yield from handle.holds(view)
-
-    def _beyond_the_end(self, view: View, inode: Inode, cached: dict[Page, int]) -> None:
-        """A read that a truncation overtakes leaves its page in the cache of a disk's file, as in Linux."""
-        for page in self.world.of(Page):
-            if page not in cached and view[inode.mapping.slot(view[page.index])] is page:
-                cached[page] = page.nr_pages
-
-    def _counters(self, view: View) -> Fault | None:
-        held = [each for each in self._held(view) if isinstance(each, Pin)] if self.notes_pins else []
-        for inode in self.world.of(Inode):
-            # Such a design may count a pin that somebody keeps, however often its page was unmapped, as it sees fit.
-            pinned = any(self._may_count(view, inode, pin) for pin in held)
-            count = view[inode.mapping.i_mmap_writable]
-            shared = sum(vma.shared for _, vma in view[inode.mapping.i_mmap])
-            denied = bool(promises(view, inode) or programs(view, inode))
-            too_low = count < (0 if self._narrow(view, inode) else shared)
-            if (count > shared and not pinned) or (too_low and not denied):
-                return (COUNT, f"i_mmap_writable of {inode.name} is {count} at rest, with {shared} shared mappings")
-        return None
-
-    def _may_count(self, view: View, inode: Inode, pin: Pin) -> bool:
-        """Whether a pin may show in this file's counter: it is of one of its pages, or of one that was cut off."""
-        return not pin.private and (inode.sb.kind == "dma-buf" or view[pin.page.mapping] in {inode.mapping, None})
-
-    def _narrow(self, view: View, inode: Inode) -> bool:
-        """Whether some mapping is shared but does not count, as a read-only one of a sealed file since v6.7."""
-        return any(vma.shared and not vma.flags & 0x20 for _, vma in view[inode.mapping.i_mmap])
-
-    def _counted(self, view: View) -> Fault | None:
-        pinned = {each.page for each in self._held(view) if isinstance(each, Pin)}
-        for owner in (*self.world.of(Page), *self.world.of(AddressSpace)):
-            if owner in pinned or (pinned and isinstance(owner, AddressSpace)):
-                continue  # somebody keeps a pin, and it may be counted
-            for field in self.strategy.counts:
-                cell = self.world.named(f"{owner.name}.{field}")
-                if isinstance(cell, Cell) and view[cell] != cell.initial:
-                    return (COUNTED, f"{cell.name} is {view[cell]} at rest, and began as {cell.initial}")
-        return None
-
-    def _views(self, view: View) -> Fault | None:
-        for inode in self.world.of(Inode):
-            for mm, vma in view[inode.mapping.i_mmap]:
-                for address in vma.pages():
-                    pte = view[mm.pte(address)]
-                    cached = view[inode.mapping.slot(vma.index(address))]
-                    if vma.shared and pte is not None and pte.page is not cached:
-                        return (AGREE, f"{mm} maps {pte.page} at {address:#x}, and the cache has {cached}")
-        return None
-
-    def _mounts(self, view: View) -> Fault | None:
-        """Open files, writers of mounts and of files, and clean pages."""
-        held: dict[File, int] = {}
-        for process in self.world.of(Process):
-            for number in view[process.open_fds]:
-                file = view[process.fd(number)]
-                if file is not None:
-                    held[file] = held.get(file, 0) + 1
-            for vma in view[process.mm.mmap]:
-                held[vma.file] = held.get(vma.file, 0) + 1
-            exe = view[process.mm.exe_file]
-            if exe is not None:
-                held[exe.file] = held.get(exe.file, 0) + 1
-        files = [file for file in self.world.of(File) if not file.inode.sb.internal]
-        for file in files:
-            if view[file.f_count] != held.get(file, 0):
-                return (FILES, f"{file} has {view[file.f_count]} references at rest, and {held.get(file, 0)} are known")
-        for sb in self.world.of(SuperBlock):
-            due = sum(file.writable and file.inode.sb is sb and file in held for file in files)
-            if view[sb.mnt_writers] != due:
-                return (WRITERS, f"{sb} has {view[sb.mnt_writers]} writers at rest, and {due} files are open so")
-        for inode in self.world.of(Inode):
-            due = sum(file.writable and file.inode is inode and file in held for file in files)
-            due -= sum(bool(vma.flags & VM_DENYWRITE) for _, vma in view[inode.mapping.i_mmap])
-            due -= sum(exe.denies for exe in programs(view, inode))
-            if view[inode.i_writecount] != due:
-                return (WRITECOUNT, f"i_writecount of {inode.name} is {view[inode.i_writecount]} at rest, not {due}")
-        return self._clean(view)
-
-    def _clean(self, view: View) -> Fault | None:
-        for inode in self.world.of(Inode):
-            size = view[inode.i_size] if inode.sb.block_backed else 0
-            for index in range(-(-size // PAGE_SIZE)):
-                page = view[inode.mapping.slot(index)]
-                if page is None or view[page.flags] & {PG_DIRTY, PG_WRITEBACK}:
-                    continue
-                below = size - index * PAGE_SIZE
-                if self._content(view, inode, index)[:below] != view[inode.disk(index)][:below]:
-                    return (CLEAN, f"page {index} of {inode.name} is clean, and the disk has something else")
-        return None

@@ -6,7 +6,7 @@ import inspect
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from mmsim.check import properties
+from mmsim.check import books, promises, properties
 from mmsim.report.table import WIDTH, plain
 
 if TYPE_CHECKING:
@@ -16,24 +16,24 @@ Row = dict[str, str]
 
 
 ALWAYS_ON: Final = (
-    (properties.SEALED, "F_SEAL_WRITE: no byte below the size changes by writing, in any view of the file"),
-    (properties.REMOUNTED, "a remount read-only: no byte changes, in any view of the file or on its disk"),
-    (properties.IMMUTABLE, "S_IMMUTABLE: no byte of the file changes, in any view of it, nor does its size"),
+    (promises.SEALED, "F_SEAL_WRITE: no byte below the size changes by writing, in any view of the file"),
+    (promises.REMOUNTED, "a remount read-only: no byte changes, in any view of the file or on its disk"),
+    (promises.IMMUTABLE, "S_IMMUTABLE: no byte of the file changes, in any view of it, nor does its size"),
     (
-        properties.EXECUTED,
+        promises.EXECUTED,
         "execve(): while it denies writers, no byte of the file that runs changes, nor does its size",
     ),
     (properties.SIZE, "F_SEAL_SHRINK and F_SEAL_GROW: the size does not fall, does not rise"),
     (properties.LOST, "what a device wrote is found where the buffer is"),
     (properties.MOVED, "migration and replacement keep what nobody else can write meanwhile"),
-    (properties.LEAK, "at rest, every reference and every map count is accounted for"),
-    (properties.COUNT, "at rest, it counts the shared mappings there are"),
-    (properties.AGREE, "at rest, a shared mapping shows the page that the page cache has"),
+    (books.LEAK, "at rest, every reference and every map count is accounted for"),
+    (books.COUNT, "at rest, it counts the shared mappings there are"),
+    (books.AGREE, "at rest, a shared mapping shows the page that the page cache has"),
     (properties.STABLE, "a disk that checksums what it writes reads a page that stays as it is"),
-    (properties.CLEAN, "at rest, what is not marked dirty is on the disk"),
-    (properties.FILES, "at rest, every reference to an open file of a mount is accounted for"),
-    (properties.WRITERS, "at rest, a mount has as many writers as files are open for writing"),
-    (properties.WRITECOUNT, "at rest, it counts the files open for writing, less the programs that deny it"),
+    (books.CLEAN, "at rest, what is not marked dirty is on the disk"),
+    (books.FILES, "at rest, every reference to an open file of a mount is accounted for"),
+    (books.WRITERS, "at rest, a mount has as many writers as files are open for writing"),
+    (books.WRITECOUNT, "at rest, it counts the files open for writing, less the programs that deny it"),
     ("no kernel bug", "no use of a freed page, no count below zero, no unlock of what is not locked"),
     ("no deadlock", "nobody waits for ever, but for a device that stays silent"),
     ("no lock inversion", "lock classes are taken in one order everywhere, as lockdep asks"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmsim.check import Test, check
-from mmsim.check.properties import LEAK
+from mmsim.check.books import LEAK
 from mmsim.kernel.releases import release_named
 from mmsim.scenario import Scenario
 from mmsim.strategies import STRATEGIES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsim.check.properties import LEAK
+from mmsim.check.books import LEAK
 from mmsim.kernel.huge_memory import get_huge_zero_page
 from mmsim.kernel.releases import change
 from mmsim.kernel.types import Pte

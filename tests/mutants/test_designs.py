@@ -5,7 +5,9 @@ from __future__ import annotations
 import attrs
 
 from mmsim import catalogue
-from mmsim.check.properties import COUNT, COUNTED, LEAK, LOST, SEALED
+from mmsim.check.books import COUNT, COUNTED, LEAK
+from mmsim.check.promises import SEALED
+from mmsim.check.properties import LOST
 from mmsim.kernel.page_alloc import drop_reference, put_page
 from mmsim.kernel.strategy import linux
 from mmsim.kernel.truncate import unmap_mapping_page

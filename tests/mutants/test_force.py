@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mmsim.check.properties import AGREE, COUNT, LEAK, SEALED
+from mmsim.check.books import AGREE, COUNT, LEAK
+from mmsim.check.promises import SEALED
 from mmsim.kernel.gup import get_user_pages_remote, unpin_pages
 from mmsim.kernel.memory_zap import zap_pte_range
 from mmsim.kernel.page_alloc import put_page

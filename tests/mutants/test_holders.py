@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from mmsim.check.properties import AGREE, LEAK, LOST, MOVED, SEALED
+from mmsim.check.books import AGREE, LEAK
+from mmsim.check.promises import SEALED
+from mmsim.check.properties import LOST, MOVED
 from mmsim.kernel.gup import unpin_pages
 from mmsim.kernel.io_uring import user_bufs, without_buffer
 from mmsim.kernel.migrate import places, try_to_unmap

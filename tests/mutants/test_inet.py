@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from mmsim.check.properties import LEAK, SEALED
+from mmsim.check.books import LEAK
+from mmsim.check.promises import SEALED
 from mmsim.kernel.inet import InetSocket, captured
 from mmsim.kernel.net import queued
 from mmsim.kernel.releases import change

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import attrs
 
-from mmsim.check.properties import COUNT, LEAK, MOVED
+from mmsim.check.books import COUNT, LEAK
+from mmsim.check.properties import MOVED
 from mmsim.kernel.gup import get_user_pages, get_user_pages_fast
 from mmsim.kernel.migrate import migrate_page_copy, remove_migration_ptes, replace_page_in_cache, try_to_unmap
 from mmsim.kernel.mmap import unlinked

@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 
 from mmsim import catalogue
-from mmsim.check.properties import AGREE, CLEAN, LEAK, SEALED
+from mmsim.check.books import AGREE, CLEAN, LEAK
+from mmsim.check.promises import SEALED
 from mmsim.kernel.migrate import (
     CACHE_AND_ISOLATION,
     isolate_and_migrate,

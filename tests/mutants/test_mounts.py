@@ -7,7 +7,9 @@ import pytest
 
 from mmsim.catalogue import find
 from mmsim.check import Bounds, Test, check
-from mmsim.check.properties import CLEAN, FILES, IMMUTABLE, REMOUNTED, STABLE, WRITERS
+from mmsim.check.books import CLEAN, FILES, WRITERS
+from mmsim.check.promises import IMMUTABLE, REMOUNTED
+from mmsim.check.properties import STABLE
 from mmsim.kernel.filemap import clear_page_flag, read_cache_page, set_page_dirty
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.releases import release_named

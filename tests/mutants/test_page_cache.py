@@ -6,7 +6,8 @@ from signal import SIGBUS
 
 import attrs
 
-from mmsim.check.properties import CLEAN, LEAK, LOST
+from mmsim.check.books import CLEAN, LEAK
+from mmsim.check.properties import LOST
 from mmsim.kernel.filemap import find_get_page, find_or_create_page
 from mmsim.kernel.gup import FOLL_WRITE, can_follow_pte, try_grab_page
 from mmsim.kernel.memory import handle_mm_fault

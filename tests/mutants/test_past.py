@@ -6,7 +6,8 @@ import attrs
 
 from mmsim.catalogue import find
 from mmsim.cells import wrapped
-from mmsim.check.properties import EXECUTED, FILES, WRITECOUNT
+from mmsim.check.books import FILES, WRITECOUNT
+from mmsim.check.promises import EXECUTED
 from mmsim.kernel.file_table import get_file
 from mmsim.scenario import Scenario, process
 from mmsim.strategies.delayed_unmap import delayed_unmap

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from mmsim.check.properties import AGREE, COUNT, LEAK, SEALED, SIZE
+from mmsim.check.books import AGREE, COUNT, LEAK
+from mmsim.check.promises import SEALED
+from mmsim.check.properties import SIZE
 from mmsim.kernel.filemap import find_get_page
 from mmsim.kernel.memory_zap import zap_page, zap_pte_range
 from mmsim.kernel.mmap import linked, unlink_file_vma

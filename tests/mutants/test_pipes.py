@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from mmsim.check.properties import LEAK, SEALED
+from mmsim.check.books import LEAK
+from mmsim.check.promises import SEALED
 from mmsim.kernel.af_unix import UnixSocket
 from mmsim.kernel.filemap import read_page
 from mmsim.kernel.gup import get_user_pages_fast, unpin_pages

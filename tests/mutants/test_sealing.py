@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 
 from mmsim.cells import SpinLock
-from mmsim.check.properties import COUNT, LEAK, SEALED
+from mmsim.check.books import COUNT, LEAK
+from mmsim.check.promises import SEALED
 from mmsim.kernel.direct_io import dma_to_memory, first_done
 from mmsim.kernel.memfd import memfd_add_seals, memfd_tag_pins
 from mmsim.kernel.page_alloc import put_page

@@ -7,7 +7,9 @@ import functools
 import attrs
 
 from mmsim import catalogue
-from mmsim.check.properties import AGREE, COUNT, LEAK, LOST, SEALED, SIZE
+from mmsim.check.books import AGREE, COUNT, LEAK
+from mmsim.check.promises import SEALED
+from mmsim.check.properties import LOST, SIZE
 from mmsim.kernel.gup import gup_fast_pte
 from mmsim.kernel.mmap import cut, start_of, unlink_file_vma, unmap_range, vma_link_file
 from mmsim.kernel.mprotect import protected

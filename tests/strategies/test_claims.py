@@ -8,8 +8,9 @@ import pytest
 
 from mmsim import catalogue
 from mmsim.check import Bounds, Test, check
+from mmsim.check.books import COUNT, COUNTED
 from mmsim.check.judge import holds_for
-from mmsim.check.properties import COUNT, COUNTED, SEALED
+from mmsim.check.promises import SEALED
 from mmsim.kernel.releases import release_named
 from mmsim.kernel.strategy import EVERY_PROMISE, Guarantee
 from mmsim.kernel.types import Caller

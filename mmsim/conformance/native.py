@@ -1,11 +1,6 @@
 """The machine below Python: raw system calls, futexes, mounts, and a load and a store that survive their faults.
 
-A fault-safe access is eight bytes of machine code, `rep movsb; ret` in a page of our own, and a handler for SIGSEGV
-and SIGBUS, machine code as well: where the faulting instruction is that `rep movsb`, it moves the saved RIP past it and
-the signal's number into the saved RAX, so the copy returns the number of the signal that the fault raised.  It runs
-without the interpreter and is safe in every thread.  Any other fault gets the default action back and happens again.
-
-Follows arch/x86/include/uapi/asm/sigcontext.h for the saved registers.  Not covered: machines other than x86-64.
+Not covered: machines other than x86-64 (see `mmsim.conformance.machine_code`).
 """
 
 from __future__ import annotations
@@ -17,11 +12,11 @@ import os
 import platform
 import signal
 import struct
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final
+from typing import Final
 
 import attrs
 
+from mmsim.conformance import machine_code
 from mmsim.errors import UserError
 from mmsim.syscalls import PAGE_SIZE
 
@@ -32,6 +27,7 @@ SYS_CLOSE: Final = 3
 SYS_MMAP: Final = 9
 SYS_MPROTECT: Final = 10
 SYS_MUNMAP: Final = 11
+SYS_RT_SIGACTION: Final = 13
 SYS_PREAD64: Final = 17
 SYS_PWRITE64: Final = 18
 SYS_IOCTL: Final = 16
@@ -39,14 +35,20 @@ SYS_MREMAP: Final = 25
 SYS_MADVISE: Final = 28
 SYS_DUP: Final = 32
 SYS_SENDFILE: Final = 40
+SYS_SENDMSG: Final = 46
+SYS_RECVMSG: Final = 47
 SYS_SOCKETPAIR: Final = 53
+SYS_CLONE: Final = 56
 SYS_FCNTL: Final = 72
 SYS_FTRUNCATE: Final = 77
 SYS_UNLINK: Final = 87
 SYS_FCHMOD: Final = 91
+SYS_SIGALTSTACK: Final = 131
+SYS_ARCH_PRCTL: Final = 158
 SYS_SYNC: Final = 162
 SYS_MOUNT: Final = 165
 SYS_FUTEX: Final = 202
+SYS_EXIT_GROUP: Final = 231
 SYS_SPLICE: Final = 275
 SYS_TEE: Final = 276
 SYS_VMSPLICE: Final = 278
@@ -75,6 +77,7 @@ LOOP_CTL_GET_FREE: Final = 0x4C82
 LOOP_CONFIGURE: Final = 0x4C0A
 
 CLONE_FILES: Final = 0x00000400
+CLONE_PARENT: Final = 0x00008000
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWUSER: Final = 0x10000000
 MS_NOSUID: Final = 2
@@ -91,8 +94,7 @@ PR_SET_PTRACER: Final = 0x59616D61
 PR_SET_PTRACER_ANY: Final = -1
 
 _FUTEX_WAIT, _FUTEX_WAKE = 0, 1
-_SA_SIGINFO, _SA_ONSTACK, _SA_NODEFER = 4, 0x08000000, 0x40000000
-_SAVED_RAX, _SAVED_RIP = 144, 168  # in the ucontext that the handler is given
+_SA_SIGINFO, _SA_RESTORER, _SA_ONSTACK, _SA_NODEFER = 4, 0x04000000, 0x08000000, 0x40000000
 
 
 class Impossible(UserError):
@@ -109,25 +111,16 @@ def syscall(number: int, *arguments: int) -> int:
     return -ctypes.get_errno() if result == -1 else result
 
 
-def quick_syscall() -> Callable[..., int]:
-    """`syscall` for those who make a million of them: its arguments are converted by the types that it has."""
-    function = ctypes.CDLL(None, use_errno=True).syscall
-    function.restype = ctypes.c_long
-    function.argtypes = [ctypes.c_long] * 7
-    errno_of = ctypes.get_errno
-
-    def call(number: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0, e: int = 0, f: int = 0) -> int:
-        result: int = function(number, a, b, c, d, e, f)
-        return -errno_of() if result == -1 else result
-
-    return call
-
-
 def address_of(buffer: ctypes.Array[ctypes.c_char] | mmap.mmap) -> int:
     """Where a writable buffer lies in memory.  Only good while the buffer lives."""
     if isinstance(buffer, mmap.mmap):
         return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
     return ctypes.addressof(buffer)
+
+
+def private_memory(length: int) -> mmap.mmap:
+    """So many zeros, a whole number of pages, which a fork copies."""
+    return mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE)
 
 
 def futex_wait(address: int, while_it_is: int, seconds: float) -> None:
@@ -168,40 +161,17 @@ def umount(target: str) -> None:
     _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount {target}")
 
 
-class _SigAction(ctypes.Structure):
-    """glibc's struct sigaction on x86-64."""
-
-    _fields_: ClassVar[Sequence[Any]] = [
-        ("handler", ctypes.c_void_p),
-        ("mask", ctypes.c_ulong * 16),
-        ("flags", ctypes.c_int),
-        ("restorer", ctypes.c_void_p),
-    ]
-
-
-def _machine_code() -> tuple[bytes, int]:
-    """The code, and the offset of the handler in it."""
-    copy = bytes.fromhex("4889d1 31c0 f3a4 c3")  # mov rcx, rdx; xor eax, eax; rep movsb; ret
-    movsb, handler = 5, 16
-    rip, rax = struct.pack("<i", _SAVED_RIP), struct.pack("<i", _SAVED_RAX)
-    ours = b"\x48\x83\x82" + rip + b"\x02"  # add qword [rdx + RIP], 2     behind the rep movsb
-    ours += b"\x89\xf8"  # mov eax, edi
-    ours += b"\x48\x89\x82" + rax  # mov [rdx + RAX], rax
-    ours += b"\xc3"  # ret
-    test = b"\x48\x8d\x05" + struct.pack("<i", movsb - (handler + 7))  # lea rax, [rip -> movsb]
-    test += b"\x48\x39\x82" + rip  # cmp [rdx + RIP], rax
-    test += b"\x75" + bytes([len(ours)])  # jne theirs
-    theirs = bytes.fromhex("488d3511000000")  # lea rsi, [rip + 17]          a struct sigaction of zeros: SIG_DFL
-    theirs += bytes.fromhex("31d2 41ba08000000 b80d000000 0f05 c3 90")  # rt_sigaction(edi, rsi, NULL, 8); ret
-    return copy.ljust(handler, b"\x90") + test + ours + theirs + bytes(64), handler
-
-
 @attrs.frozen
 class Memory:
     """Loads and stores as the CPU makes them, faults included."""
 
     page: mmap.mmap
+    start: int
+    """Where the page of machine code lies."""
     copy: ctypes._CFunctionType
+    run: ctypes._CFunctionType
+    serve: ctypes._CFunctionType
+    """These are described in `mmsim.conformance.machine_code`."""
 
     def load(self, address: int, length: int) -> bytes | signal.Signals:
         """The bytes at `address`, or the signal that reading them raised."""
@@ -221,18 +191,29 @@ def fault_safe_memory() -> Memory:
     if platform.machine() != "x86_64" or struct.calcsize("P") != struct.calcsize("q"):
         msg = f"running on a real kernel needs a 64-bit x86 machine, and this one is {platform.machine()}"
         raise Impossible(msg)
-    code, handler = _machine_code()
-    page = mmap.mmap(-1, PAGE_SIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE)
+    code, labels = machine_code.assembled()
+    page = private_memory(PAGE_SIZE)
     page.write(code)
     start = address_of(page)
     if _libc.mprotect(ctypes.c_void_p(start), ctypes.c_size_t(PAGE_SIZE), mmap.PROT_READ | mmap.PROT_EXEC):
         msg = f"this system forbids machine code made at run time (mprotect: {os.strerror(ctypes.get_errno())})"
         raise Impossible(msg)
-    action = _SigAction(handler=start + handler, flags=_SA_SIGINFO | _SA_NODEFER | _SA_ONSTACK)
+    _handle_faults(start + labels["handler"], start + labels["restorer"])
+    word = ctypes.c_size_t
+    copy = ctypes.CFUNCTYPE(ctypes.c_long, word, word, word)(start + labels["copy"])
+    run = ctypes.CFUNCTYPE(None, word, word)(start + labels["run"])
+    serve = ctypes.CFUNCTYPE(None, word, word, word)(start + labels["serve"])
+    return Memory(page, start, copy, run, serve)
+
+
+def _handle_faults(handler: int, restorer: int) -> None:
+    """Install the handler without libc, whose restorer is not there any more in a process that has unmapped libc."""
+    flags = _SA_SIGINFO | _SA_RESTORER | _SA_ONSTACK | _SA_NODEFER
+    action = ctypes.create_string_buffer(struct.pack("=QQQQ", handler, flags, restorer, 0))
     for number in (signal.SIGSEGV, signal.SIGBUS):
-        _check(_libc.sigaction(int(number), ctypes.byref(action), None), "sigaction")
-    copy = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)(start)
-    return Memory(page, copy)
+        error = syscall(SYS_RT_SIGACTION, int(number), address_of(action), 0, 8)
+        if error:
+            raise OSError(-error, f"rt_sigaction: {os.strerror(-error)}")
 
 
 def private_mounts() -> None:

@@ -1,15 +1,17 @@
-"""Programs performed by the model: one system call at a time, on a machine that is new for each program.
+"""Programs performed by the model: one system call at a time, on a machine that is booted anew for each program.
 
 Nobody else runs, so every step takes effect at once and the first of its alternatives is the one.  A machine is a world
-without cells yet: what `mmsim.machine.boot` does for a scenario is not needed, only its processes are made.
+without cells yet: what `mmsim.machine.boot` does for a scenario is not needed, only its processes are made.  Booting
+again empties the cells and keeps the objects, which have no values of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, Final
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar, cast
 
-from mmsim.cells import World
+from mmsim.cells import Cell, Handle, Named, World
 from mmsim.conformance.sequential.program import PROCESSES, Answer, Call, Program
 from mmsim.kernel.entry import SimSyscalls
 from mmsim.kernel.releases import Release
@@ -19,8 +21,14 @@ from mmsim.kernel.types import Cpus, Kernel, Process, SuperBlock
 from mmsim.steps import KernelBug, Step
 from mmsim.syscalls import Mount
 
+H = TypeVar("H", bound=Handle)
+N = TypeVar("N", bound=Named)
+
+LOAD: Final = Cell("any", 0).load().effect
 MOUNT: Final = Mount("tmpfs")
 NAMES: Final = tuple(f"process{number}" for number in range(PROCESSES))
+BOOTS: Final = 1000
+"""How often a machine is booted before another takes its place, for it keeps every object that it ever had."""
 
 
 class _Child:
@@ -33,13 +41,48 @@ class _Child:
 CHILDREN: Final[tuple[Any, ...]] = tuple(map(_Child, NAMES))
 
 
+class _World(World):
+    """A world for many programs, in which an object is known again by its name.
+
+    A name says how its object is made, as it does for all the schedules of one scenario; where it did not, a program
+    would meet what another has made, so that is looked at here.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[str, dict[str, object]] = {}
+        self._asked_for: dict[type[Named], list[Any]] = {}
+
+    def handle(self, kind: Callable[[World, str], H], name: str) -> H:
+        """See `World.handle`.  RuntimeError: the name has been used for something else."""
+        known = self._known.get(name)
+        how = kind.keywords if isinstance(kind, functools.partial) else {}
+        if known is None:
+            known = super().handle(kind, name)
+            self._made[name] = how
+            for asked, found in self._asked_for.items():
+                if isinstance(known, asked):
+                    found.append(known)
+        elif how and how != self._made[name]:  # where it is not said how, an object that is there is looked for
+            msg = f"{name} is made with {how} now, and was made with {self._made[name]}"
+            raise RuntimeError(msg)
+        return cast("H", known)
+
+    def of(self, kind: type[N]) -> list[N]:
+        """See `World.of`; after the first time nothing is looked through."""
+        found = self._asked_for.get(kind)
+        if found is None:
+            found = self._asked_for[kind] = super().of(kind)
+        return found
+
+
 class ModelMachine:
     """A machine that has just been booted, with one process and a tmpfs."""
 
     def __init__(self, strategy: Strategy, release: Release) -> None:
         self._values: dict[Any, Any] = {}
-        world = World()
-        self._mount = world.handle(_mounted, MOUNT.name)
+        world = _World()
+        world.handle(_mounted, MOUNT.name)
         processes = {name: world.handle(Process, name) for name in NAMES}
         cpus = Cpus(tuple((process, (name,)) for name, process in processes.items()))
         self._calls = [
@@ -47,13 +90,36 @@ class ModelMachine:
             for name, process in processes.items()
         ]
         self._alive = [True]
+        self.boots = 1
+        self._special: dict[str, Callable[[Call], Any]] = {
+            "fork": self._fork,
+            "exit": self._exit,
+            "pass_fd": self._pass_fd,
+            "memfd_create": self._memfd_create,
+            "open": self._open,
+            "write": self._write,
+            "pwrite": self._write,
+            "store": self._store,
+            "load": self._load,
+        }
+
+    def boot(self) -> None:
+        """Everything is as it was at first."""
+        self._values.clear()
+        self._alive = [True]
+        self.boots += 1
 
     def perform(self, call: Call) -> Answer:
         """Make the call: its answer, or a sentence about the model's own bug."""
-        if not all(map(self._is_alive, call.takes_part)):
+        verb = call.verb
+        if not self._is_alive(call.process) or (verb == "pass_fd" and not all(map(self._is_alive, call.takes_part))):
             return None
+        special = self._special.get(verb)
         try:
-            answer: Answer = self._answer(call)
+            if special is not None:
+                answer: Answer = special(call)
+            else:
+                answer = self._run(getattr(self._calls[call.process], verb)(*call.arguments))
         except KernelBug as bug:
             return f"kernel bug: {bug}"
         return answer
@@ -61,38 +127,43 @@ class ModelMachine:
     def _is_alive(self, process: int) -> bool:
         return process < len(self._alive) and self._alive[process]
 
-    def _answer(self, call: Call) -> Any:
-        sys, arguments = self._calls[call.process], call.arguments
-        match call.verb:
-            case "fork":
-                if len(self._alive) == PROCESSES:
-                    return None
-                self._run(sys.fork(CHILDREN[len(self._alive)]))
-                self._alive.append(True)
-                return len(self._alive) - 1
-            case "exit":
-                self._alive[call.process] = False
-                self._run(sys.exit())
-                return 0
-            case "pass_fd":
-                fd, to = arguments
-                file = self._run(scm_fp_copy(sys.k, fd))
-                return file if isinstance(file, int) else self._run(scm_detach_fds(self._calls[to].k, file))
-            case "memfd_create":
-                return self._run(sys.memfd_create(f"{arguments[0]}{call.process}", arguments[1]))
-            case "open":
-                return self._run(sys.open(MOUNT, *arguments))
-            case "write" | "pwrite":
-                fd, letter, length, *rest = arguments
-                return self._run(getattr(sys, call.verb)(fd, bytes((letter,)) * length, *rest))
-            case "store":
-                address, letter, length = arguments
-                fault = self._run(sys.store(address, bytes((letter,)) * length))
-                return 0 if fault is None else fault.name
-            case "load":
-                got = self._run(sys.load(*arguments))
-                return got if isinstance(got, bytes) else got.name
-        return self._run(getattr(sys, call.verb)(*arguments))
+    def _fork(self, call: Call) -> int | None:
+        if len(self._alive) == PROCESSES:
+            return None
+        self._run(self._calls[call.process].fork(CHILDREN[len(self._alive)]))
+        self._alive.append(True)
+        return len(self._alive) - 1
+
+    def _exit(self, call: Call) -> int:
+        self._alive[call.process] = False
+        self._run(self._calls[call.process].exit())
+        return 0
+
+    def _pass_fd(self, call: Call) -> Any:
+        fd, to = call.arguments
+        file = self._run(scm_fp_copy(self._calls[call.process].k, fd))
+        return file if isinstance(file, int) else self._run(scm_detach_fds(self._calls[to].k, file))
+
+    def _memfd_create(self, call: Call) -> Any:
+        name, flags = call.arguments
+        return self._run(self._calls[call.process].memfd_create(f"{name}{call.process}", flags))
+
+    def _open(self, call: Call) -> Any:
+        return self._run(self._calls[call.process].open(MOUNT, *call.arguments))
+
+    def _write(self, call: Call) -> Any:
+        fd, letter, length, *rest = call.arguments
+        write = getattr(self._calls[call.process], call.verb)
+        return self._run(write(fd, bytes((letter,)) * length, *rest))
+
+    def _store(self, call: Call) -> Any:
+        address, letter, length = call.arguments
+        fault = self._run(self._calls[call.process].store(address, bytes((letter,)) * length))
+        return 0 if fault is None else fault.name
+
+    def _load(self, call: Call) -> Any:
+        got = self._run(self._calls[call.process].load(*call.arguments))
+        return got if isinstance(got, bytes) else got.name
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return run_alone(self._values, coroutine)
@@ -100,7 +171,7 @@ class ModelMachine:
 
 def run_alone(values: dict[Any, Any], coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run a call to its end on the cells' `values`: what it answers.  KernelBug where it waits for ever."""
-    send, result = coroutine.send, None
+    send, value_of, result = coroutine.send, values.get, None
     try:
         while True:
             step: Step[Any] = send(result)
@@ -108,7 +179,11 @@ def run_alone(values: dict[Any, Any], coroutine: Coroutine[Any, Any, Any]) -> An
             if cell is None:
                 result = step.effect(None, *step.operands)[0][1]
                 continue
-            alternatives = step.effect(values.get(cell, cell.initial), *step.operands)
+            value = value_of(cell, cell.initial)
+            if step.effect is LOAD:  # a third of all steps, and nothing changes
+                result = value
+                continue
+            alternatives = step.effect(value, *step.operands)
             if not alternatives:
                 msg = f"the call waits for ever at {step!r}"
                 raise KernelBug(msg)
@@ -123,6 +198,14 @@ def _mounted(world: World, name: str) -> SuperBlock:
     return SuperBlock(world, name, mounted=True)
 
 
+_machine = functools.lru_cache(maxsize=1)(ModelMachine)
+
+
 def perform(program: Program, strategy: Strategy, release: Release) -> tuple[Answer, ...]:
     """The model's answer to each call."""
-    return tuple(map(ModelMachine(strategy, release).perform, program))
+    machine = _machine(strategy, release)
+    if machine.boots > BOOTS:
+        _machine.cache_clear()
+        machine = _machine(strategy, release)
+    machine.boot()
+    return tuple(map(machine.perform, program))

@@ -64,7 +64,7 @@ def text(test: Test, result: ConformanceResult, *, complete: bool) -> str:
     ]
     lines += [f"Stuck: {sentence}" for sentence in result.stuck]
     lines.append(sentence(result, complete=complete))
-    lines.append(f"Time {test.name} {result.seconds:.2f} s, {result.runs:,} runs{_ended(result)}")
+    lines.append(f"Time {test.name} {result.seconds:.2f} s, {counted(result.runs, 'run')}{_ended(result)}")
     return "\n".join(lines)
 
 
@@ -88,9 +88,11 @@ def _ended(result: ConformanceResult) -> str:
 def sentence(result: ConformanceResult, *, complete: bool) -> str:
     """`Ok: ...`, `No: ...` or `Undecided: ...`."""
     if result.impossible:
-        return f"No: {len(result.impossible)} of {len(result.observed)} outcomes are not in the model"
+        strange = len(result.impossible)
+        are = "is" if strange == 1 else "are"
+        return f"No: {strange:,} of {counted(len(result.observed), 'outcome')} {are} not in the model"
     if result.stuck:
-        return f"No: {len(result.stuck)} runs did not end"
+        return f"No: {counted(len(result.stuck), 'run')} did not end"
     if not complete:
         return "Undecided: the model's outcomes are not all known, for its search found a violation or met a bound"
     seen = _seen(result.seen, result.possible, result.runs, 0)
@@ -123,7 +125,7 @@ def _said(one: Conformed) -> str:
     if one.result.skipped:
         return f"skipped: {one.result.skipped}"
     if not one.complete:
-        return f"not judged: {len(one.result.observed)} outcomes in {one.result.runs:,} runs"
+        return f"not judged: {counted(len(one.result.observed), 'outcome')} in {counted(one.result.runs, 'run')}"
     return _seen(one.result.seen, one.result.possible, one.result.runs, len(one.result.impossible)) + _besides(
         one.result
     )
@@ -131,15 +133,16 @@ def _said(one: Conformed) -> str:
 
 def _besides(result: ConformanceResult) -> str:
     torn = f", {len(result.torn)} torn within a word of the model" if result.torn else ""
-    return torn + (f", {_number(len(result.stuck), 'run')} did not end" if result.stuck else "")
+    return torn + (f", {counted(len(result.stuck), 'run')} did not end" if result.stuck else "")
 
 
 def _seen(seen: int, possible: int, runs: int, impossible: int) -> str:
     found = f"{impossible} impossible" if impossible else "none impossible"
-    return f"seen {seen:,} of {_number(possible, 'possible outcome')} in {_number(runs, 'run')}, {found}"
+    return f"seen {seen:,} of {counted(possible, 'possible outcome')} in {counted(runs, 'run')}, {found}"
 
 
-def _number(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
@@ -161,4 +164,4 @@ def totals(done: Sequence[Conformed], release: str, *, interrupted: bool) -> str
         sum(len(result.impossible) for result in judged),
     )
     ended = "; ended before the others" if interrupted else ""
-    return f"Linux {release}, {_number(len(done), 'scenario')}: {told_of or 'nothing run'}{ended}; {seen}"
+    return f"Linux {release}, {counted(len(done), 'scenario')}: {told_of or 'nothing run'}{ended}; {seen}"

@@ -14,6 +14,7 @@ from mmsim.cli.base import (
     Meter,
     as_json,
     main,
+    processors,
     say,
 )
 from mmsim.errors import UserError
@@ -51,6 +52,7 @@ def list_(what: str, form: str) -> None:
     type=click.FloatRange(min=0, min_open=True),
     help="Stop after so long; of the catalogue, after so long with each scenario.  [default there: 5]",
 )
+@click.option("--jobs", type=click.IntRange(min=1), help="How many random programs at a time.  [default: one per CPU]")
 @click.option("-v", "--verbose", is_flag=True, help="Of the catalogue: name what was not seen, and what is not run.")
 @SEED
 @FORMAT
@@ -67,6 +69,7 @@ def conform(
     kernel: str | None,
     log: str | None,
     seconds: float | None,
+    jobs: int | None,
     seed: int,
     form: str,
 ) -> int:
@@ -80,7 +83,7 @@ def conform(
     from mmsim.cli import conforming
 
     if log is not None:
-        if (scenario, runs, programs, kernel, seconds, everything) != (None, None, None, None, None, False):
+        if (scenario, runs, programs, kernel, seconds, jobs, everything) != (*[None] * 6, False):
             raise UserError("--strace replays a log as it is: give it --release, --strategy and --format only")
         return conform_log(log, strategy, release, form)
     if programs is not None:
@@ -88,9 +91,13 @@ def conform(
             named = scenario or ("--all" if everything else "--runs")
             msg = f"--random makes programs of its own; leave {named!r} out"
             raise UserError(msg)
-        return conform_programs(programs, strategy, release, kernel, seconds, seed, form)
+        if kernel is not None and jobs is not None:
+            raise UserError("--kernel boots one kernel, which performs one program at a time; leave --jobs out")
+        return conform_programs(programs, strategy, release, kernel, seconds, jobs, seed, form)
     if kernel is not None:
         raise UserError("--kernel performs random programs and no scenarios; add --random N")
+    if jobs is not None:
+        raise UserError("--jobs is for random programs, for scenarios have processes of their own; add --random N")
     plan = conforming.RunPlan(strategy, release, runs or conforming.RUNS, seconds, seed)
     if scenario is None:
         return conforming.conform_catalogue(plan, form, verbose=verbose)
@@ -106,10 +113,12 @@ def conform_programs(
     release: str | None,
     kernel: str | None,
     seconds: float | None,
+    jobs: int | None,
     seed: int,
     form: str,
 ) -> int:
     """Random sequential programs."""
+    from mmsim.cli.conforming import ended_by_sigterm
     from mmsim.conformance.kernels.guest import Guest
     from mmsim.conformance.kernels.image import image
     from mmsim.conformance.sequential import run
@@ -118,15 +127,17 @@ def conform_programs(
 
     where = "the running kernel" if kernel is None else kernel
     meter = Meter(f"programs on {where} and in the model")
-    result = run.conform_programs(
-        programs,
-        seed,
-        batch.find_strategy(strategy),
-        batch.find_release(release) if release else None,
-        kernel=None if kernel is None else Guest(image(kernel)),
-        seconds=seconds,
-        progress=meter.runs,
-    )
+    with ended_by_sigterm():
+        result = run.conform_programs(
+            programs,
+            seed,
+            batch.find_strategy(strategy),
+            batch.find_release(release) if release else None,
+            kernel=None if kernel is None else Guest(image(kernel)),
+            seconds=seconds,
+            jobs=jobs or processors(),
+            progress=meter.runs,
+        )
     meter.end()
     status = report.status(result)
     say(as_json("conform", [json_.programs(result)], status) if form == "json" else report.text(result))

@@ -53,8 +53,8 @@ possible, agrees, skipped, model_complete, observed: [{threads, count}], impossi
 stuck: [TEXT], seconds}; of the whole catalogue one for each scenario, with its name as `scenario`, or {scenario,
 not_run, failed} where it was refused or went wrong.
 A result of `conform --random`: {linux, release, strategy, seed, programs, calls, agreed, skipped, interrupted,
-not_asked: [TEXT], forking, linux_seconds, forking_seconds, model_seconds, differences: [{program, repeats, scenario,
-calls: [{process, call, linux, model, agree}]}]}; `scenario` is the text of a scenario file.
+not_asked: [TEXT], forking, linux_seconds, forking_seconds, model_seconds, jobs, seconds, differences: [{program,
+repeats, scenario, calls: [{process, call, linux, model, agree}]}]}; `scenario` is the text of a scenario file.
 A result of `conform --strace`: {path, release, strategy, lines, calls, compared: {CALL: N}, agreed, followed,
 differences: [{line, call, linux, model}], taken_from_the_log: {TEXT: N}, not_compared: {TEXT: N}, outside: {CALL: N},
 unreadable: [{line, text, reason}], without_end: [{line, call}]}.
@@ -319,6 +319,8 @@ def programs(result: ProgramsResult) -> dict[str, Any]:
         "linux_seconds": round(result.linux_seconds, 3),
         "forking_seconds": round(result.forking_seconds, 3),
         "model_seconds": round(result.model_seconds, 3),
+        "jobs": result.jobs,
+        "seconds": round(result.seconds, 3),
         "differences": [
             {
                 "program": difference.number,

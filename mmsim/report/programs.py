@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from mmsim import syscalls
 from mmsim.report.calls import flags
+from mmsim.report.conformance import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,20 +64,31 @@ def text(result: ProgramsResult) -> str:
         lines += ["", scenario(result, difference).rstrip("\n"), ""]
     uncounted = result.programs - result.agreed - len(result.differences)
     if uncounted:
-        lines.append(f"{uncounted:,} programs more differ, and are not shown")
-    alone = result.programs - result.forking
-    lines.append(
-        f"Speed: Linux {_rate(alone, result.linux_seconds)} of one process and "
-        f"{_rate(result.forking, result.forking_seconds)} of several, "
-        f"the model {_rate(result.programs, result.model_seconds)}"
-    )
+        more = "program more differs, and is" if uncounted == 1 else "programs more differ, and are"
+        lines.append(f"{uncounted:,} {more} not shown")
+    if result.programs:
+        lines.append(speed(result))
     ended = ", ended by Ctrl-C" if result.interrupted else ""
-    lines.append(f"{result.agreed:,} of {result.programs:,} programs agreed, {result.calls:,} calls{ended}")
+    programs, calls = counted(result.programs, "program"), counted(result.calls, "call")
+    jobs = f" by {result.jobs} jobs" if result.jobs > 1 else ""
+    took = f" in {result.seconds:.1f} s{jobs}" if result.seconds else ""
+    lines.append(f"{result.agreed:,} of {programs} agreed, {calls}{took}{ended}")
     return "\n".join(lines)
 
 
+def speed(result: ProgramsResult) -> str:
+    """How many programs each side performs in a second of CPU, which depends on no one else."""
+    alone = result.programs - result.forking
+    return (
+        f"Speed by CPU time: Linux {_rate(alone, result.linux_seconds)} of one process and "
+        f"{_rate(result.forking, result.forking_seconds)} of several, "
+        f"the model {_rate(result.programs, result.model_seconds)}, "
+        f"of {result.calls / result.programs:.1f} calls each"
+    )
+
+
 def _rate(programs: int, seconds: float) -> str:
-    return f"{programs / seconds:,.0f} programs/s" if seconds else "no programs"
+    return f"{programs / seconds:,.0f} programs/s" if seconds and programs else "no programs"
 
 
 def scenario(result: ProgramsResult, difference: Difference) -> str:

@@ -378,6 +378,8 @@ def mmsim(*arguments):
     [
         (("dio_races_munmap", "--random", "5"), "leave 'dio_races_munmap' out"),
         (("--random", "5", "--runs", "3"), "leave '--runs' out"),
+        (("--random", "5", "--kernel", "linux", "--jobs", "2"), "leave --jobs out"),
+        (("dio_races_munmap", "--jobs", "2"), "add --random N"),
         (("--random", "0"), "0 is not in the range"),
         (("--random", "many"), "'many' is not a valid integer"),
         (("--random", "5", "--release", "v6.44"), "unknown release"),

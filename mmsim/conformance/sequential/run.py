@@ -1,7 +1,8 @@
 """Many random programs, each performed by the running kernel and by the model, and what they answered differently.
 
 A difference is a bug of the model, or something that programs do not ask (`program.NOT_ASKED`); no answer is excused.
-While the worker process performs one batch on the kernel, this process performs the same one in the model.
+While the worker process performs one batch on the kernel, this process performs the same one in the model.  As many of
+such pairs as there are jobs do so at once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mmsim.conformance.native import Impossible
 from mmsim.conformance.profile import running
 from mmsim.conformance.run import Worker
 from mmsim.conformance.sequential import model
+from mmsim.conformance.sequential.jobs import Batches, Helpers
 from mmsim.conformance.sequential.program import (
     LONGEST,
     NOT_ASKED,
@@ -80,9 +82,46 @@ class ProgramsResult:
     forking: int = 0
     """How many of the programs had several processes, or one that exits."""
     linux_seconds: float = 0.0
-    """How long the kernel was asked for programs of one process, how long for the others, and the model for all."""
+    """How long a CPU was busy with the kernel's answers to programs of one process, to the others, and with the model's
+    to all.  A kernel that was booted tells by its own clock."""
     forking_seconds: float = 0.0
     model_seconds: float = 0.0
+    jobs: int = 1
+    """How many asked at once."""
+    seconds: float = 0.0
+    """How long it took by the clock until all were drawn, performed and compared."""
+
+
+@attrs.define
+class Tally:
+    """What came of some programs."""
+
+    programs: int = 0
+    calls: int = 0
+    forking: int = 0
+    differing: list[tuple[int, Program, Answers, Answers]] = attrs.field(factory=list)
+    linux_seconds: float = 0.0
+    forking_seconds: float = 0.0
+    model_seconds: float = 0.0
+
+    def add(self, other: Tally) -> None:
+        """And of some more."""
+        self.programs += other.programs
+        self.calls += other.calls
+        self.forking += other.forking
+        self.differing += other.differing
+        self.linux_seconds += other.linux_seconds
+        self.forking_seconds += other.forking_seconds
+        self.model_seconds += other.model_seconds
+
+
+@attrs.frozen
+class Drawn:
+    """Which programs are drawn, but for their numbers."""
+
+    seed: int
+    longest: int = LONGEST
+    forks: bool = True
 
 
 class Performer(Protocol):
@@ -138,32 +177,36 @@ class RunningKernel:
 
 
 class _Session:
-    """Both who answer, and how long each of them was asked."""
+    """Both who answer."""
 
-    def __init__(self, performer: Performer, strategy: Strategy, release: Release) -> None:
+    def __init__(self, performer: Performer, strategy: Strategy, release: Release | None) -> None:
         self._performer = performer
         self._perform: Callable[[Program], Answers] = functools.partial(
-            model.perform, strategy=strategy, release=release
+            model.perform, strategy=strategy, release=release or performer.profile
         )
-        self.linux_seconds = 0.0
-        self.forking_seconds = 0.0
-        self.model_seconds = 0.0
 
-    @property
-    def seconds(self) -> tuple[float, float, float]:
-        """On Linux, on Linux with several processes, in the model."""
-        return self.linux_seconds, self.forking_seconds, self.model_seconds
+    def compare(self, drawn: Drawn, numbers: range) -> Tally:
+        """Draw, perform and compare a batch."""
+        tally = Tally()
+        performed = self.perform(Batch(drawn.seed, numbers, drawn.longest, drawn.forks, self._performer.limits), tally)
+        for number, (program, real, modelled) in zip(numbers, performed, strict=True):
+            tally.programs += 1
+            tally.calls += len(program)
+            tally.forking += has_processes(program)
+            if real != modelled:
+                tally.differing.append((number, program, real, modelled))
+        return tally
 
-    def perform(self, asked: Batch | Given) -> Iterator[tuple[Program, Answers, Answers]]:
-        """Each program with the kernel's answers and the model's."""
+    def perform(self, asked: Batch | Given, tally: Tally | None = None) -> Iterator[tuple[Program, Answers, Answers]]:
+        """Each program with the kernel's answers and the model's.  How long that took is added to the tally."""
         self._performer.ask(asked)
         programs = asked.programs()
-        began = time.perf_counter()
+        began = time.process_time()
         modelled = list(map(self._perform, programs))
-        self.model_seconds += time.perf_counter() - began
+        took = time.process_time() - began
         real, (one, several) = self._performer.answers()
-        self.linux_seconds += one
-        self.forking_seconds += several
+        if tally is not None:
+            tally.add(Tally(linux_seconds=one, forking_seconds=several, model_seconds=took))
         return zip(programs, real, modelled, strict=True)
 
     def smallest(self, number: int, program: Program, real: Answers, modelled: Answers) -> Difference:
@@ -202,72 +245,83 @@ def conform_programs(
     seconds: float | None = None,
     longest: int = LONGEST,
     forks: bool = True,
+    jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> ProgramsResult:
     """Perform so many programs, or as many as there is time for, on the running kernel or on one that is booted.
 
-    `kernel`: a context that is a `Performer`.  UserError: it died or does not answer.
+    `kernel`: a context that is a `Performer`, which one job asks.  UserError: it died or does not answer.
     """
+    drawn = Drawn(seed, longest, forks)
+    batches = Batches(count, BATCH)
+    jobs = 1 if kernel is not None else max(1, min(jobs, -(-count // BATCH)))
     running = kernel or RunningKernel()
+
+    def help_out() -> Iterator[Tally]:
+        with RunningKernel() as performer:
+            session = _Session(performer, strategy, release)
+            for numbers in batches:
+                yield session.compare(drawn, numbers)
+
     try:
-        with running as performer:
-            return _conform(performer, count, seed, strategy, release, seconds, longest, forks, progress)
+        with Helpers(jobs - 1, batches, help_out) as helpers, running as performer:
+            session = _Session(performer, strategy, release)
+            tallies = _all_tallies(session, drawn, batches, helpers)
+            tally, interrupted, took = _summed(tallies, count, seconds, progress)
+            batches.stop()
+            differences = () if interrupted else _shown(session, tally)
+            return ProgramsResult(
+                performer.linux,
+                (release or performer.profile).name,
+                strategy.name,
+                seed,
+                programs=tally.programs,
+                calls=tally.calls,
+                agreed=tally.programs - len(tally.differing),
+                differences=differences,
+                not_asked=performer.limits.not_asked,
+                interrupted=interrupted,
+                forking=tally.forking,
+                linux_seconds=tally.linux_seconds,
+                forking_seconds=tally.forking_seconds,
+                model_seconds=tally.model_seconds,
+                jobs=jobs,
+                seconds=took,
+            )
     except Impossible as error:
         assert isinstance(running, RunningKernel)
         name = (release or running.profile).name
         return ProgramsResult(running.linux, name, strategy.name, seed, skipped=str(error))
 
 
-def _conform(
-    performer: Performer,
-    count: int,
-    seed: int,
-    strategy: Strategy,
-    release: Release | None,
-    seconds: float | None,
-    longest: int,
-    forks: bool,
-    progress: Callable[[int, int], None] | None,
-) -> ProgramsResult:
-    release = release or performer.profile
-    session = _Session(performer, strategy, release)
-    differing = []
-    interrupted = False
-    done = calls = forking = 0
+def _all_tallies(session: _Session, drawn: Drawn, batches: Batches, helpers: Helpers) -> Iterator[Tally]:
+    for numbers in batches:
+        yield session.compare(drawn, numbers)
+        yield from helpers.sent(all_of_it=False)
+    yield from helpers.sent(all_of_it=True)
+
+
+def _summed(
+    tallies: Iterator[Tally], count: int, seconds: float | None, progress: Callable[[int, int], None] | None
+) -> tuple[Tally, bool, float]:
+    """All of them, or those until Ctrl-C or the end of the time; whether it was Ctrl-C; and how long it took."""
+    total = Tally()
     began = time.monotonic()
+    interrupted = False
     try:
-        for first in range(0, count, BATCH):
-            numbers = range(first, min(first + BATCH, count))
-            performed = session.perform(Batch(seed, numbers, longest, forks, performer.limits))
-            for number, (program, real, modelled) in zip(numbers, performed, strict=True):
-                calls += len(program)
-                forking += has_processes(program)
-                if real != modelled:
-                    differing.append((number, program, real, modelled))
-            done = numbers.stop
+        for tally in tallies:
+            total.add(tally)
             if progress is not None:
-                progress(done, count)
+                progress(total.programs, count)
             if seconds is not None and time.monotonic() - began > seconds:
                 break
     except KeyboardInterrupt:
         interrupted = True
-    linux_seconds, forking_seconds, model_seconds = session.seconds
-    kinds = {kind_of(*each[1:]): each for each in reversed(differing)}  # of each kind the first
-    shown = sorted(kinds.values(), key=operator.itemgetter(0))[:SHOWN]
-    differences = () if interrupted else tuple(session.smallest(*each) for each in shown)
-    return ProgramsResult(
-        performer.linux,
-        release.name,
-        strategy.name,
-        seed,
-        programs=done,
-        calls=calls,
-        agreed=done - sum(number < done for number, *_ in differing),
-        differences=differences,
-        not_asked=performer.limits.not_asked,
-        interrupted=interrupted,
-        forking=forking,
-        linux_seconds=linux_seconds,
-        forking_seconds=forking_seconds,
-        model_seconds=model_seconds,
-    )
+    return total, interrupted, time.monotonic() - began
+
+
+def _shown(session: _Session, tally: Tally) -> tuple[Difference, ...]:
+    """Of each kind of difference the first, made smaller; of the kinds the first few."""
+    kinds = {kind_of(*each[1:]): each for each in sorted(tally.differing, key=operator.itemgetter(0), reverse=True)}
+    first = sorted(kinds.values(), key=operator.itemgetter(0))[:SHOWN]
+    return tuple(session.smallest(*each) for each in first)

@@ -36,31 +36,42 @@ class World:
 
     def __init__(self) -> None:
         self._known: dict[str, Named] = {}
+        self._by_kind: dict[type, list[Any]] = {}
 
     def cell(self, name: str, initial: T) -> Cell[T]:
         """The cell of that name, made on first use with the value `initial`."""
         known = self._known.get(name)
         if known is None:
-            known = self._known[name] = Cell(name, initial)
+            known = self._met(name, Cell(name, initial))
         return cast("Cell[T]", known)
 
     def handle(self, kind: Callable[[World, str], H], name: str) -> H:
         """The handle of that name, made on first use as `kind(world, name)`."""
         known = self._known.get(name)
         if known is None:
-            known = self._known[name] = kind(self, name)
+            known = self._met(name, kind(self, name))
         return cast("H", known)
 
     def lock(self, kind: Callable[[str], L], name: str) -> L:
         """The lock of that name, made on first use as `kind(name)`."""
         known = self._known.get(name)
         if known is None:
-            known = self._known[name] = kind(name)
+            known = self._met(name, kind(name))
         return cast("L", known)
 
     def of(self, kind: type[N]) -> list[N]:
         """Everything of that kind met so far, in the order in which it was met."""
-        return [known for known in self._known.values() if isinstance(known, kind)]
+        found = self._by_kind.get(kind)
+        if found is None:
+            found = self._by_kind[kind] = [known for known in self._known.values() if isinstance(known, kind)]
+        return found.copy()
+
+    def _met(self, name: str, new: Named) -> Named:
+        self._known[name] = new
+        for kind, found in self._by_kind.items():
+            if isinstance(new, kind):
+                found.append(new)
+        return new
 
     def named(self, name: str) -> Named | None:
         """Whatever bears this name, or None."""

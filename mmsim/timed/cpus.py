@@ -40,7 +40,6 @@ class Runner:
         "coroutine",
         "cpu",
         "delay",
-        "event",
         "granted",
         "interrupt",
         "irqs_off",
@@ -53,7 +52,7 @@ class Runner:
         "step",
         "steps",
         "thread",
-        "tick",
+        "turn",
         "wait",
     )
 
@@ -75,8 +74,7 @@ class Runner:
         self.steps = 0
         self.last_ns: float = 0
         self.outcome: object = None
-        self.event: Any = None
-        self.tick: Any = None
+        self.turn: Any = None
         self.owes_ns: float = 0
         """What it costs that it got its CPU: paid with its next step."""
 

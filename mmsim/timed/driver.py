@@ -1,4 +1,4 @@
-"""The timed driver: runs a machine's threads as SimPy processes on a simulated clock in ns.
+"""The timed driver: runs a machine's threads in SimPy's queue of events, on a simulated clock in ns.
 
 A step occupies its thread's CPU for as long as the cost model says and has its effect at the end of that time.  An
 attempt that finds itself blocked has cost as much; the thread then spins on its CPU or, where the step sleeps, leaves
@@ -14,41 +14,27 @@ device costs CPU time from its first step after a request to its last before the
 the CPUs nothing in truth, is not told from the interrupt's work.  A silent thread that gets a request (its `wait_until`
 ends) first waits for its delay, off the CPU.
 
-Exact and fast: the threads' consecutive steps need no event of SimPy's as long as nothing else is due before they end.
+Exact and fast: a thread's consecutive steps need no event of SimPy's as long as nothing else is due before they end;
+where something is, the thread puts its own turn into SimPy's queue as it takes the other's from it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from typing import Any
 
-import simpy
-from simpy.events import NORMAL, Event, ProcessGenerator
+from simpy.events import NORMAL
 
 from mmsim.errors import UserError
 from mmsim.steps import Alternatives, KernelBug, Step
 from mmsim.timed.costs import checked_duration
 from mmsim.timed.cpus import Activity, Runner
 from mmsim.timed.delays import checked_draw
-from mmsim.timed.environment import Environment, Work, no_duration
+from mmsim.timed.environment import Environment, Turn, Work, no_duration
 from mmsim.timed.recorder import where
 from mmsim.timed.waiting import enabled
-
-
-class _Tick(Event):
-    """An event that is scheduled again and again by its one owner, without being made anew each time.
-
-    SimPy's process would be told of it through a callback; the run loop goes on with the owner's generator itself.
-    """
-
-    def __init__(self, env: simpy.Environment) -> None:
-        super().__init__(env)
-        self._ok, self._value, self.callbacks = True, None, []
-        self.owner: simpy.Process
-        self.go_on: Callable[[None], Event]
 
 
 class TimedRun(Environment):
@@ -59,25 +45,25 @@ class TimedRun(Environment):
 
         Raises whatever a thread raised.
         """
+        queue: list[Any] = self._queue  # of (when, how urgent, which came first of those alike, what)
+        horizon = self.horizon_ns
         for runner in self.runners:
-            life = self._life(runner)
-            runner.tick = tick = _Tick(self)
-            tick.owner, tick.go_on = self.process(life), life.send
-        queue, horizon = self._queue, self.horizon_ns
+            runner.turn = Turn(self, runner, self._steps(runner))
+            self._wake(runner)
         try:
-            while queue[0][0] < horizon and not self.over:
-                event = queue[0][3]
-                if not isinstance(event, _Tick):
+            entry = heappop(queue)
+            while entry[0] < horizon and not self.over:
+                due, _, _, event = entry
+                if event.__class__ is Turn:
+                    self._now = due
+                    try:
+                        entry = next(event.life, None) or heappop(queue)
+                    except Exception as error:  # noqa: BLE001 - a thread's own
+                        self._failed(event.runner, error)
+                else:
+                    heappush(queue, entry)
                     self.step()
-                    continue
-                self._now = heappop(queue)[0]
-                try:
-                    following = event.go_on(None)
-                except StopIteration:
-                    continue
-                if following is not event:
-                    assert following.callbacks is not None
-                    following.callbacks.append(event.owner._resume)  # noqa: SLF001 - what SimPy's own loop would do
+                    entry = heappop(queue)
         except KeyboardInterrupt:
             return False
         finally:
@@ -89,17 +75,14 @@ class TimedRun(Environment):
         self.judge_rest()
         return True
 
-    # One thread.
-
-    def _life(self, me: Runner) -> ProcessGenerator:
-        try:
-            yield from self._start(me)
-            yield from self._steps(me)
-        except KernelBug as bug:
+    def _failed(self, me: Runner, error: Exception) -> None:
+        if isinstance(error, KernelBug):
             place = where(me.coroutine)
-            self.violated("kernel_bug", f"{bug} ({me.thread.name}{', ' if place else ''}{place})")
-        except Exception as error:  # noqa: BLE001 - SimPy would raise a copy of it; run_to_end() raises the original
+            self.violated("kernel_bug", f"{error} ({me.thread.name}{', ' if place else ''}{place})")
+        else:
             self.failure, self.over = error, True
+
+    # One thread.
 
     def _start(self, me: Runner) -> Work:
         if me.interrupt:
@@ -113,10 +96,11 @@ class TimedRun(Environment):
 
     def _steps(self, me: Runner) -> Work:
         queue, values, queues, interrupts = self._queue, self.values, self.waiters.queues, self.cpus.interrupts
-        send, flat, record, locks = me.coroutine.send, self._flat, self.recorder, self.locks
-        cost, context, tick, count, watch = self._cost, me.thread.context, me.tick, self._eid, self.watch
+        send, record, locks = me.coroutine.send, self.recorder, self.locks
+        cost, context, turn, count, watch = self._cost.__call__, me.thread.context, me.turn, self._eid, self.watch
         result: Any = None
         forever = math.inf
+        yield from self._start(me)
         while True:
             try:
                 step = send(result)
@@ -126,35 +110,32 @@ class TimedRun(Environment):
             if step.__class__ is not Step:
                 raise UserError(_no_step(me, step))
             me.steps += 1
-            if step.sleeps and not step.acquires:
+            acquires = step.acquires
+            if step.sleeps and not acquires:
                 result = yield from self._sleeping_step(me, step)
                 continue
-            if step.acquires and step.word == "lock_irqsave":
+            if acquires and step.word == "lock_irqsave":
                 me.irqs_off.add(step.cell)
             waited: float = 0
             while True:
                 if me.cpu < 0:
                     yield from self._get_cpu(me)
                 now = self._now
-                if flat is not None:
-                    due = now + flat
-                else:
-                    due = now + cost(step, me.cpu, now, context)
-                    if me.owes_ns:
-                        due += me.owes_ns
-                        me.owes_ns = 0
-                    if not now <= due < forever:
-                        raise UserError(no_duration(step, due - now))
+                due = now + cost(step, me.cpu, now, context)
+                if me.owes_ns:
+                    due += me.owes_ns
+                    me.owes_ns = 0
+                if not now <= due < forever:
+                    raise UserError(no_duration(step, due - now))
                 if queue[0][0] > due:
                     self._now = due
                 else:
-                    heappush(queue, (due, NORMAL, next(count), tick))
-                    yield tick
+                    yield heapreplace(queue, (due, NORMAL, next(count), turn))
                 if me.granted is not None:
                     effect = me.granted
                     result, me.granted = effect[2], None
                     break
-                cell = step.cell
+                cell, operands = step.cell, step.operands
                 if cell is None:
                     old = None
                 else:
@@ -162,17 +143,21 @@ class TimedRun(Environment):
                         old = values[cell]
                     except KeyError:
                         old = values[cell] = cell.initial
-                if step.acquires and cell in queues and self.waiters.lock_is_wanted(cell):
+                if acquires and cell in queues and self.waiters.lock_is_wanted(cell):
                     alternatives: Alternatives = ()
                 else:
-                    alternatives = step.effect(old, *step.operands)
-                if not alternatives:
-                    begin = self._now
-                    yield from self._wait(me, step)
-                    waited += self._now - begin
-                    continue
-                new, result = alternatives[0] if len(alternatives) == 1 else self._pick(alternatives)
-                if step.acquires:
+                    alternatives = step.effect(old, *operands) if operands else step.effect(old)
+                try:
+                    ((new, result),) = alternatives
+                except ValueError:
+                    if alternatives:
+                        new, result = self._pick(alternatives)
+                    else:
+                        begin = self._now
+                        yield from self._wait(me, step)
+                        waited += self._now - begin
+                        continue
+                if acquires:
                     locks.taken(cell, me, None)
                 elif step.releases:
                     locks.released(cell, me)
@@ -210,7 +195,7 @@ class TimedRun(Environment):
         timed_out = False
         while True:
             if not me.interrupt:
-                yield self.timeout(self._ask_cost(step, me))
+                yield from self._pass(me, self._ask_cost(step, me))
             old = None if cell is None else self._value(cell)
             alternatives = step.effect(old, *step.operands)
             if enabled(step, alternatives) or (timed_out and alternatives):

@@ -8,13 +8,13 @@ from random import Random
 from typing import Any, Protocol
 
 import simpy
-from simpy.events import Event
+from simpy.events import Event, ProcessGenerator
 
 from mmsim.cells import Cell
 from mmsim.errors import UserError
 from mmsim.steps import Step
 from mmsim.threads import Machine
-from mmsim.timed.costs import Cost, FlatCost
+from mmsim.timed.costs import Cost
 from mmsim.timed.cpus import Activity, Cpus, Runner
 from mmsim.timed.delays import Delay, Fixed
 from mmsim.timed.recorder import Recorder
@@ -23,7 +23,20 @@ from mmsim.timed.waiting import TIMED_WAIT, Locks, Waiters, enabled
 DEFAULT_DELAY = Fixed(100_000)
 """What a device takes that nobody said anything about: a read from flash storage, 100 µs."""
 
-Work = Generator[Event, Any, Any]
+Work = Generator[Any, None, Any]
+"""A thread at work.  It yields to let time pass: None, or SimPy's next entry where it has taken that off the queue."""
+
+
+class Turn(Event):
+    """A thread's next turn, scheduled again and again without being made anew.
+
+    SimPy's processes are told of an event through its callbacks; the run loop goes on with the thread's work itself.
+    """
+
+    def __init__(self, env: simpy.Environment, runner: Runner, life: Work) -> None:
+        super().__init__(env)
+        self.runner = runner
+        self.life = life
 
 
 class State:
@@ -89,7 +102,9 @@ class Environment(simpy.Environment):
         self.horizon_ns = math.inf if until_ns is None else until_ns
         self.recorder = recorder
         self.values: dict[Cell[Any], Any] = dict(machine.initial)
-        self.cpus = Cpus(cpus, _wake, lambda: self.now, getattr(cost, "switch_ns", 0), getattr(cost, "interrupt_ns", 0))
+        self.cpus = Cpus(
+            cpus, self._wake, lambda: self.now, getattr(cost, "switch_ns", 0), getattr(cost, "interrupt_ns", 0)
+        )
         self.waiters = Waiters()
         self.locks = Locks()
         self.runners = [
@@ -104,14 +119,22 @@ class Environment(simpy.Environment):
         self._watched: dict[Cell[Any], bool] = {}
         self._rng = Random(seed)
         self._cost = cost
-        self._flat = cost.ns if type(cost) is FlatCost else None
         self._timeout_ns = timeout_ns
         self._stagger_ns = stagger_ns
         self.schedule(Event(self), delay=self.horizon_ns)  # nobody looks beyond it, and the queue is never empty
 
     # Waiting of every kind.
 
-    def _wait(self, me: Runner, step: Step[Any]) -> Generator[Event, Any, bool]:
+    def _wake(self, runner: Runner) -> None:
+        """The thread goes on now, after all that is due now already."""
+        self.schedule(runner.turn)
+
+    def _pass(self, me: Runner, duration_ns: float) -> Work:
+        """Let so much time go by."""
+        self.schedule(me.turn, delay=duration_ns)
+        yield None
+
+    def _wait(self, me: Runner, step: Step[Any]) -> Generator[None, None, bool]:
         """Wait until the step can be tried again, or has been carried out by the one before; whether time ran out."""
         cell = step.cell
         if cell is None:
@@ -124,13 +147,12 @@ class Environment(simpy.Environment):
         out: list[bool] = []
         if step.word == TIMED_WAIT:
             self._start_timer(me, me.wait, out)
-        me.event = Event(self)
         if me.cpu >= 0:
             if me.sleeps:
                 self.cpus.release(me)
             elif self.cpus.interrupts and self.cpus.interruptible(me):
                 self.cpus.yield_to_interrupt(me)
-        yield me.event
+        yield None
         return bool(out)
 
     def _start_timer(self, me: Runner, wait: int, out: list[bool]) -> None:
@@ -189,30 +211,29 @@ class Environment(simpy.Environment):
         waiter.step = None
         if waiter.interrupt and waiter.sleeps:
             waiter.activity = Activity.RUNNING
-            _wake(waiter)
+            self._wake(waiter)
         elif waiter.sleeps:
             self.cpus.ready(waiter)
         elif self.cpus.on_cpu(waiter):
             waiter.activity = Activity.RUNNING
-            _wake(waiter)
+            self._wake(waiter)
         else:
             waiter.activity = Activity.READY  # woken when the interrupt gives the CPU back
 
     def _get_cpu(self, me: Runner) -> Work:
-        me.event = Event(self)
         self.cpus.ready(me)
-        yield me.event
+        yield None
 
     def _interrupted(self, me: Runner) -> Work:
-        me.event, me.activity = Event(self), Activity.READY
+        me.activity = Activity.READY
         self.cpus.yield_to_interrupt(me)
-        yield me.event
+        yield None
 
     def _sleep(self, me: Runner, duration_ns: float) -> Work:
         if me.cpu >= 0:
             self.cpus.release(me)
         me.activity = Activity.ASLEEP
-        yield self.timeout(duration_ns)
+        yield from self._pass(me, duration_ns)
         if me.interrupt:
             me.activity = Activity.RUNNING
         else:
@@ -223,7 +244,7 @@ class Environment(simpy.Environment):
         if me.cpu >= 0:
             self.cpus.release(me)
         me.activity, me.last_ns = Activity.SILENT, self._now
-        yield Event(self)
+        yield None  # and nobody ever wakes it
 
     # Being watched.
 
@@ -233,7 +254,7 @@ class Environment(simpy.Environment):
         observer.begin(lambda: self._now)
         self.process(self._looks(observer))
 
-    def _looks(self, observer: Observer) -> Work:
+    def _looks(self, observer: Observer) -> ProcessGenerator:
         while True:
             yield self.timeout(observer.every_ns)
             observer.look(self._now, State(self.values))
@@ -288,10 +309,6 @@ class Environment(simpy.Environment):
 def no_duration(step: Step[Any], ns: float) -> str:
     """What to say of a cost model that answers nonsense."""
     return f"the cost of {step} came out as {ns!r}, but a duration is a number that is not negative"
-
-
-def _wake(runner: Runner) -> None:
-    runner.event.succeed()
 
 
 def _delay_of(device: str, delays: Mapping[str, Delay]) -> Delay:

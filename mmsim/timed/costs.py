@@ -42,7 +42,11 @@ PLAIN: Final = frozenset({"load", "store", "update", "fetch_update", "wait_until
 WORK: Final = "work"
 """The word of a step that computes for as long as its operand says, and touches nothing."""
 
+MEMORY, TLB = "memory", "TLB"
+"""Kinds of lines that are no single line."""
+
 NOBODY: Final = -1
+READ: Final = Access.READ
 
 
 class Cost(Protocol):
@@ -143,11 +147,10 @@ class Traffic:
 class _Line:
     """The state of one line, as it will be once everybody who has asked for it so far has got it."""
 
-    __slots__ = ("alone", "arrives_ns", "in_memory", "kind", "sharers", "special", "traffic", "until")
+    __slots__ = ("alone", "arrives_ns", "in_memory", "kind", "sharers", "traffic", "until")
 
     def __init__(self, kind: str, traffic: Traffic) -> None:
         self.kind = kind
-        self.special = kind in ("memory", "TLB")
         self.traffic = traffic
         self.in_memory = False
         """Whether a device has written it since, so that no CPU has it."""
@@ -175,6 +178,7 @@ class CacheCost:
         """Whole pages that a CPU filled with data; a page that is cleared is none."""
         self._layout = layout
         self._lines: dict[Cell[Any], _Line] = {}
+        self._special: dict[Cell[Any], _Line] = {}
         self._by_place: dict[tuple[str, int], _Line] = {}
         self._flushing: dict[int, tuple[str, float]] = {}
         self._sockets = [_mask(cpu, figures.cpus_per_socket) for cpu in range(MOST_CPUS)]
@@ -184,52 +188,55 @@ class CacheCost:
 
     def __call__(self, step: Step[Any], cpu: int, now_ns: float, context: Context, /) -> float:
         """The duration of the step, and the lines' new state."""
-        cell = step.cell
-        if cell is None:
-            return cast("float", step.operands[0]) if step.word == WORK else self.figures.step
-        line = self._lines.get(cell)
+        line = self._lines.get(step.cell)
         if line is None:
-            line = self._line(cell)
-        if line.special:
-            if line.kind == "memory":
-                return self._copy(line, step, cpu, context)
-            return self._tlb(line, step, cpu, now_ns)
-        if step.access is Access.READ:
-            if line.sharers >> cpu & 1 or line.until.get(cpu, 0) > now_ns:
-                return self._hit_load
-            return self._hit_load + self._fetch(line, cpu, now_ns, alone=False)
-        if step.word in PLAIN or (step.releases and cell.__class__ is SpinLock):
+            return self._unlike_others(step, cpu, now_ns, context)
+        reads = step.access is READ
+        if reads:
+            hit = self._hit_load
+        elif step.word in PLAIN or (step.releases and step.cell.__class__ is SpinLock):
             hit = self._hit_store
         else:
             hit = self._hit_atomic
-        if line.alone == cpu or line.until.get(cpu, 0) > now_ns:
+        if line.alone == cpu or (reads and line.sharers >> cpu & 1) or line.until.get(cpu, 0) > now_ns:
             return hit
-        return hit + self._fetch(line, cpu, now_ns, alone=True)
+        return hit + self._fetch(line, cpu, now_ns, alone=not reads)
+
+    def _unlike_others(self, step: Step[Any], cpu: int, now_ns: float, context: Context) -> float:
+        """The same where there is no line, a whole page of them or a TLB, or a cell that nobody has used yet."""
+        cell = step.cell
+        if cell is None:
+            return cast("float", step.operands[0]) if step.word == WORK else self.figures.step
+        line = self._special.get(cell) or self._line(cell)
+        if line.kind == MEMORY:
+            return self._copy(line, step, cpu, context)
+        if line.kind == TLB:
+            return self._tlb(line, step, cpu, now_ns)
+        return self(step, cpu, now_ns, context)
 
     def _fetch(self, line: _Line, cpu: int, now_ns: float, *, alone: bool) -> float:
         """Get the line to this CPU: how long that takes from now, its turn included."""
         figures, traffic = self.figures, line.traffic
-        bit, socket = 1 << cpu, self._sockets[cpu]
-        others = line.sharers & ~bit
-        queued = max(0, line.arrives_ns - now_ns)
+        sharers, had, bit = line.sharers, line.alone, 1 << cpu
+        others = sharers & ~bit
+        queued = line.arrives_ns - now_ns if line.arrives_ns > now_ns else 0
         traffic.queued_ns += queued
-        if not line.sharers:
+        if not sharers:
             takes = 0.0
         elif alone:
             # One who shares the line only has to be told that the others have let go of it; that takes as long.
             traffic.transfers += 1
-            takes = figures.transfer_remote if others & ~socket else figures.transfer
+            takes = figures.transfer_remote if others & ~self._sockets[cpu] else figures.transfer
         else:
             traffic.fills += 1
-            takes = figures.fill if others & socket else figures.fill_remote
+            takes = figures.fill if others & self._sockets[cpu] else figures.fill_remote
         start = now_ns + queued
-        had = line.alone
         if alone or had != NOBODY:
             line.arrives_ns = start + takes
         # else: readers of a line that nobody writes are served side by side
         if had != NOBODY:
             line.until[had] = start + takes / 2
-        line.sharers = bit if alone else line.sharers | bit
+        line.sharers = bit if alone else sharers | bit
         line.alone = cpu if line.sharers == bit else NOBODY
         return queued + takes
 
@@ -277,7 +284,7 @@ class CacheCost:
         line = self._by_place.get(key)
         if line is None:
             line = self._by_place[key] = _Line(place.kind, self.traffic.setdefault(place.kind, Traffic()))
-        self._lines[cell] = line
+        (self._special if line.kind in (MEMORY, TLB) else self._lines)[cell] = line
         return line
 
 

@@ -199,6 +199,7 @@ class Layout:
         header = struct(" ".join(f"m{i}:{unit}" for i, unit in enumerate(XA_NODE_HEADER[self.table].split())), word)
         self._slots_at = header.size
         self._pages: dict[Handle, int] = {}
+        self._kinds: dict[tuple[str, int], str] = {}
         self._added: dict[type[Handle], dict[str, int]] = {}
 
     def place(self, cell: Cell[Any]) -> Place:
@@ -252,8 +253,11 @@ class Layout:
 
     def _kind(self, name: str, number: int) -> str:
         """`inode+448 (i_pages, i_mmap_writable)`: a line of a struct, with the cells that the model has on it."""
-        start = number * self.line_bytes
-        return f"{NAMES[name]}+{start} ({', '.join(self.on_line(name, start))})"
+        known = self._kinds.get((name, number))
+        if known is None:
+            start = number * self.line_bytes
+            known = self._kinds[name, number] = f"{NAMES[name]}+{start} ({', '.join(self.on_line(name, start))})"
+        return known
 
     def on_line(self, name: str, start: int) -> list[str]:
         """The members that are cells of the model and lie on the line that begins at `start`."""

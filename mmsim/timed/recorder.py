@@ -10,6 +10,7 @@ import attrs
 
 from mmsim.steps import Step
 from mmsim.threads import Thread
+from mmsim.timed.learnt import WALKS, run_behind
 from mmsim.timed.result import SystemCall, TimedStep
 
 _MACHINERY = ("mmsim/steps.py", "mmsim/cells.py", "mmsim/threads.py", "mmsim/machine.py")
@@ -17,9 +18,13 @@ _SYSTEM_CALLS = "mmsim/kernel/entry/"
 
 
 def suspended_at(coroutine: object) -> list[tuple[object, FrameType]]:
-    """The coroutines (or generators) that a suspended one awaits through, outermost first, each with its frame."""
+    """The coroutines (or generators) that a suspended one awaits through, outermost first, each with its frame.
+
+    A call that is learnt stands for itself, whatever coroutine tells its frame.
+    """
     found = []
     awaited: Any = coroutine
+    walk: object = None
     while awaited is not None:
         if hasattr(awaited, "cr_frame"):
             frame, following = awaited.cr_frame, awaited.cr_await
@@ -29,7 +34,12 @@ def suspended_at(coroutine: object) -> list[tuple[object, FrameType]]:
             break
         if frame is None:
             break
-        found.append((awaited, frame))
+        if frame.f_code in WALKS:
+            walk = walk or awaited
+            following = following or run_behind(frame)
+        else:
+            found.append((walk or awaited, frame))
+            walk = None
         awaited = following
     return found
 

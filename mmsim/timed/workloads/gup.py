@@ -21,12 +21,12 @@ async def hammer(sys: Metered, address: int) -> None:
     now, record = sys.probe.now, sys.probe.record
     while True:
         begin = now()
-        pins = await get_user_pages_fast(sys.k, address, 1, Caller.DIRECT_IO, write=True)
+        pins = await sys.kernel(get_user_pages_fast, address, 1, Caller.DIRECT_IO, write=True)
         pinned = now()
         if isinstance(pins, int):
             record("gup", begin, pinned, pins)
             continue
-        await unpin_pages(sys.k, pins)
+        await sys.kernel(unpin_pages, pins)
         unpinned = now()
         record("gup", begin, pinned)
         record("unpin", pinned, unpinned)

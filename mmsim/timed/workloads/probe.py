@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from mmsim.cells import World
@@ -12,6 +13,7 @@ from mmsim.kernel.types import Page
 from mmsim.steps import Access, Alternatives, Step
 from mmsim.timed.costs import WORK
 from mmsim.timed.environment import State
+from mmsim.timed.learnt import Learnt
 
 
 class Probe:
@@ -87,9 +89,11 @@ class Metered:
         self.k = sys.k
         self.index: int = sys.index
         self.probe = probe
+        self._learnt: dict[object, Learnt] = {}
 
-    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self.sys, name)
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method = Learnt(getattr(self.sys, name))
+        found: Callable[..., Awaitable[Any]]
         if name in INSTRUCTIONS:
             found = method
         else:
@@ -103,6 +107,15 @@ class Metered:
 
         self.__dict__[name] = found
         return found
+
+    def kernel(
+        self, function: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any, **options: Any
+    ) -> Awaitable[Any]:
+        """Call a function of the kernel as a system call would."""
+        learnt = self._learnt.get(function)
+        if learnt is None:
+            learnt = self._learnt[function] = Learnt(partial(function, self.k))
+        return learnt(*arguments, **options)
 
     def since(self, name: str, begin_ns: float, result: object = None) -> None:
         """Record an operation of the workload's own that began at `begin_ns`."""

@@ -57,3 +57,8 @@ def two_users(cpus_world=None, times=1, inside=3):
     lock = world.lock(SpinLock, "inode.lock")
     user = spinner(lock, times, inside)
     return machine(world, Thread("a", user), Thread("b", user))
+
+
+def steps_of(result, thread):
+    """(time, word, old value, new value) of every step of a thread."""
+    return [(s.time_ns, s.word, s.old, s.new) for s in result.timeline if s.thread == thread]

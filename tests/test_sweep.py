@@ -173,6 +173,7 @@ def test_a_table_of_nothing():
 def test_figures_as_they_are_shown():
     assert costs.shown(Interval(1234567, 1111111, 1358023)) == "1.235M ±10%"
     assert costs.shown(Interval(0.25)) == "0.25"
+    assert costs.shown(Interval(1 / 3, seen=(0, 1))) == "0.333 (0 to 1)"
     assert costs.shown(None) == "-"
     assert costs.span(Interval(1.3, 1.2, 1.4)) == "x1.3 [1.2, 1.4]"
 

@@ -1,6 +1,7 @@
 """Measurements in words: a table, ratios to a baseline, JSON and CSV.
 
-Repeats of one point are one row: the mean of each figure, and the half width of its interval of 95 % (Student's t).  A
+Repeats of one point are one row: the mean of each figure, and the half width of its interval of 95 % (Student's t), or
+the range that was seen where there is no such interval (`mmsim.timed.statistics`).  A
 ratio is the geometric mean of the ratios seed by seed, with Student's t over their logarithms.
 """
 
@@ -82,9 +83,14 @@ def number(value: float) -> str:
 
 
 def shown(interval: Interval | None) -> str:
-    """`12.3k ±4%`, `12.3k` where a single run cannot tell or all are alike, `-` where there is none."""
+    """`12.3k ±4%`, `12.3k` where a single run cannot tell or all are alike, `-` where there is none.
+
+    `0.333 (0 to 1)` is the range that was seen, where the runs scatter too much for an interval.
+    """
     if interval is None:
         return "-"
+    if interval.seen is not None:
+        return f"{number(interval.middle)} ({number(interval.seen[0])} to {number(interval.seen[1])})"
     if interval.low is None or interval.high is None or interval.low == interval.high or not interval.middle:
         return number(interval.middle)
     return f"{number(interval.middle)} ±{(interval.high - interval.low) / 2 / abs(interval.middle):.0%}"

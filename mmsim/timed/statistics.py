@@ -5,7 +5,8 @@
                         those, and Student's t over their logarithms (the delta method on the log scale, paired)
 
 Both take repeats as independent and near enough to normal; percentiles of a heavy tail are not, so their intervals
-want more repeats than five.
+want more repeats than five.  Where an interval of figures none of which is negative would reach below 0, the repeats
+themselves say that they are not: then there is none, and what is told is the range that was seen.
 """
 
 from __future__ import annotations
@@ -37,15 +38,24 @@ def student(freedom: int) -> float:
 
 @attrs.frozen
 class Interval:
-    """A figure, and where it lies with a confidence of 95 %; low and high are None where one run cannot tell."""
+    """A figure, and where it lies with a confidence of 95 %; low and high are None where the runs cannot tell."""
 
     middle: float
     low: float | None = None
     high: float | None = None
+    seen: tuple[float, float] | None = None
+    """The least and the most of the runs, where there are several and they cannot tell."""
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean of repeats."""
+    """The mean of repeats; the range seen where none is negative but Student's interval would say that one may be."""
+    found = _student_interval(values)
+    if found.low is not None and found.low < 0 <= min(values):
+        return Interval(found.middle, seen=(min(values), max(values)))
+    return found
+
+
+def _student_interval(values: Sequence[float]) -> Interval:
     middle = mean(values)
     if len(values) == 1:
         return Interval(middle)
@@ -64,7 +74,7 @@ def ratio_interval(values: Sequence[float], base: Sequence[float], what: str) ->
         msg = f"{what} is 0 in some run, so there is no ratio to the baseline"
         raise UserError(msg)
     logs = [math.log(value / other) for value, other in zip(values, base, strict=True)]
-    found = mean_interval(logs)
+    found = _student_interval(logs)
     low, high = (None if end is None else math.exp(end) for end in (found.low, found.high))
     return Interval(math.exp(found.middle), low, high)
 

@@ -24,6 +24,20 @@ def test_a_mean_and_its_interval():
     assert mean_interval([7]) == Interval(7)
 
 
+def test_an_interval_does_not_say_that_a_count_may_be_negative():
+    assert mean_interval([0, 0, 1]) == Interval(1 / 3, seen=(0, 1))
+    assert mean_interval([1, 1, 3]).seen == (1, 3)  # 1.67 - 2.87
+    assert mean_interval([-1, 1, 3]).seen is None  # it may be negative, for it was
+    rng = Random(5)
+    for _ in range(1000):
+        found = mean_interval([rng.choice((0, 0, 1, 7)) for _ in range(rng.randrange(2, 9))])
+        assert (found.low is None) != (found.seen is None)
+        assert found.low is None or found.low >= 0
+    below = ratio_interval([1, 100], [100, 1], "x")  # of logarithms, which are negative with good reason
+    assert below.low is not None
+    assert below.low > 0
+
+
 def test_a_ratio_and_its_interval():
     found = ratio_interval([2, 4], [1, 2], "x")
     assert (found.middle, found.low, found.high) == pytest.approx((2, 2, 2))  # noise that both share is no noise

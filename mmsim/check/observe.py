@@ -16,14 +16,12 @@ Of a scenario that is violated it is what was seen up to the violations, for beh
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-import attrs
+from collections.abc import Iterable, Iterator, Mapping
 
 from mmsim.cells import SpinLock
 from mmsim.check.judge import holds_for
 from mmsim.engine.automaton import Automaton, Node
+from mmsim.engine.graph import Graph, circles, components
 from mmsim.engine.search import Explored
 from mmsim.engine.tables import Tables
 from mmsim.kernel.types import Page
@@ -33,9 +31,6 @@ from mmsim.verdict import Drop, Observed, Outcome, Wait
 
 SEALING = "add_seals"
 SLEEPING = frozenset({"sleep", "wait_until_timeout"})
-
-Graph = Mapping[int, Sequence[int]]
-"""Nodes of one system call, and where each leads within it."""
 
 
 def observe(scenario: Scenario, tables: Tables, found: Explored, outcomes: Iterable[Outcome]) -> Observed:
@@ -141,15 +136,14 @@ def calls_of(automaton: Automaton, name: str) -> list[dict[int, list[int]]]:
     return list(graphs.values())
 
 
-def longest(graph: Graph, weight: Mapping[int, int]) -> int | None:
+def longest(graph: Graph[int], weight: Mapping[int, int]) -> int | None:
     """The greatest weight of all nodes along one way; None if there is no limit to it."""
-    order = components(graph)
     best: dict[int, int] = {}
-    for component in order:  # those it leads to come first
+    for component in components(graph):  # those it leads to come first
         members = set(component)
         beyond = max((best[after] for one in component for after in graph[one] if after not in members), default=0)
         own = sum(weight[one] for one in component)
-        if own and (len(component) > 1 or component[0] in graph[component[0]]):
+        if own and circles(graph, component):
             return None
         best |= dict.fromkeys(component, own + beyond)
     return max(best.values(), default=0)
@@ -159,44 +153,3 @@ def most(values: Iterable[int | None]) -> int | None:
     """The greatest; None, which is no limit, is greater than all."""
     known = list(values)
     return None if None in known else max((value for value in known if value is not None), default=0)
-
-
-@attrs.define
-class _Visit:
-    number: int
-    low: int
-    following: deque[int]
-
-
-def components(graph: Graph) -> list[list[int]]:
-    """The strongly connected components, each after all that it leads to (Tarjan 1972, without recursion)."""
-    found: list[list[int]] = []
-    numbers: dict[int, int] = {}
-    placed: set[int] = set()
-    stack: list[int] = []
-    for root in graph:
-        visits: dict[int, _Visit] = {}
-        way = [] if root in numbers else [root]
-        while way:
-            here = way[-1]
-            if here not in visits:
-                numbers[here] = len(numbers)
-                visits[here] = _Visit(here, numbers[here], deque(graph[here]))
-                stack.append(here)
-            visit = visits[here]
-            if visit.following:
-                after = visit.following.popleft()
-                if after not in numbers:
-                    way.append(after)
-                elif after not in placed:
-                    visit.low = min(visit.low, numbers[after])
-                continue
-            way.pop()
-            if way:
-                visits[way[-1]].low = min(visits[way[-1]].low, visit.low)
-            if visit.low == numbers[here]:
-                component = stack[stack.index(here) :]
-                del stack[len(stack) - len(component) :]
-                placed |= set(component)
-                found.append(component)
-    return found

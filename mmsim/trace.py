@@ -69,3 +69,5 @@ class Execution:
     """What each thread returned, WAITING, or RUNNING."""
     violation: tuple[str, str] | None
     """The property broken by the last step or at its end (name, detail), or None."""
+    turn: int = 0
+    """Of a livelock: how many of the last steps are once round the loop that nobody gets out of."""

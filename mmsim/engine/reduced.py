@@ -32,17 +32,17 @@ from mmsim.engine.search import (
     STATES_BETWEEN_CHECKS,
     Broken,
     Explored,
-    Path,
     Resting,
     Stop,
     Witness,
     allowed,
     bugs_at_start,
+    conclude,
     never,
     rest,
 )
 from mmsim.engine.symmetry import Symmetry
-from mmsim.engine.tables import Outgrown, Places, Special, State, Tables
+from mmsim.engine.tables import Outgrown, Path, Places, Special, State, Tables
 from mmsim.engine.walks import pct, pos, uniform, walk
 
 Threads = tuple[int, ...]
@@ -220,6 +220,7 @@ def explore_reduced(tables: Tables, *, resting: Resting | None = None, stop: Sto
         found.passes = passes = passes + 1
         try:
             _Reduced(tables, found, resting, stop).explore()
+            conclude(tables, found, stop)
         except Outgrown:
             tables.lay_out()
             continue

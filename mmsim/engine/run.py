@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmsim.engine.progress import Livelock, trapped
 from mmsim.engine.search import Explored, Resting, Witness, bugs_at_start, rest
 from mmsim.engine.tables import Fault, Outgrown, Places, Special, Tables
 from mmsim.steps import KernelBug
 from mmsim.trace import Execution, TracedStep
 from mmsim.verdict import WAITING, Move, Outcome
+
+TRAPPED_STATES = 100_000
+"""How many states a run may look at ahead, to tell whether it can still come to rest."""
 
 
 class Run:
@@ -105,6 +109,15 @@ class Run:
             break
         return self.fault
 
+    def livelock(self) -> Livelock | None:
+        """What the run cannot get out of, if it has come to a livelock; None too if telling takes too many states."""
+        while self.fault is None:
+            try:
+                return trapped(self.tables, self.places, TRAPPED_STATES)
+            except Outgrown:
+                self._widen()
+        return None
+
     def quiescent(self) -> bool:
         """Whether only threads that may stay silent could still move."""
         return not any(not self.tables.machine.threads[thread].silent for thread in self.able())
@@ -113,9 +126,9 @@ class Run:
         """What each thread that is no device returned, or WAITING."""
         return outcome(self.tables, tuple(self.places[: self.tables.threads]))
 
-    def execution(self, fault: Fault | None) -> Execution:
+    def execution(self, fault: Fault | None, turn: int = 0) -> Execution:
         """What was traced so far."""
-        return Execution(tuple(self.steps), self.outcome(), fault)
+        return Execution(tuple(self.steps), self.outcome(), fault, turn)
 
     def _traced(self, thread: int, number: int, before: Places, alternative: int, count: int) -> TracedStep:
         tables = self.tables

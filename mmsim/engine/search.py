@@ -10,13 +10,10 @@ from collections.abc import Callable
 
 import attrs
 
-from mmsim.engine.tables import Fault, Outgrown, Places, Row, Special, State, Tables
+from mmsim.engine.progress import livelock
+from mmsim.engine.tables import Fault, Outgrown, Path, Places, Row, Special, State, Tables
 
 STATES_BETWEEN_CHECKS = 64
-
-
-Path = tuple[tuple[int, int], ...]
-"""(thread, alternative), one for each step."""
 
 
 @attrs.frozen
@@ -77,6 +74,7 @@ def explore(
         found = Explored()
         try:
             _explore(tables, found, resting, stop, depth)
+            conclude(tables, found, stop)
         except Outgrown:
             tables.lay_out()
             continue
@@ -147,6 +145,22 @@ def _explore(tables: Tables, found: Explored, resting: Resting | None, stop: Sto
         frontier = following
         found.depth += 1
     found.waiting = 0
+
+
+def conclude(tables: Tables, found: Explored, stop: Stop) -> None:
+    """What only a complete search can tell, and is asked where nothing else is broken: whether there is a livelock."""
+    if found.stopped is not None or found.waiting or found.broken:
+        return
+
+    def enough(looked_at: dict[State, State | None]) -> bool:
+        bound = stop(Explored(looked_at, found.transitions, found.depth))
+        if bound is not None:
+            found.stopped = f"{bound}, in the search for livelocks"
+        return bound is not None
+
+    spinning = livelock(tables, found.seen, enough)
+    if spinning is not None:
+        found.broken.append(Broken(Witness(spinning.start), spinning.fault))
 
 
 def _learnt(

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mmsim.engine.search import Broken, Explored, Path, Resting, Witness, allowed, bugs_at_start, rest
-from mmsim.engine.tables import Fault, Outgrown, Special, State, Tables
+from mmsim.engine.search import Broken, Explored, Resting, Witness, allowed, bugs_at_start, rest
+from mmsim.engine.tables import Fault, Outgrown, Path, Special, State, Tables
 
 BrokenOutcome = Callable[[tuple[int, ...]], "tuple[str, str] | None"]
 """Judges the nodes of all threads in a quiescent state."""

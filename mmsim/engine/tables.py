@@ -39,6 +39,8 @@ Place = int
 State = bytes
 Places = MutableSequence[int]
 """A state unpacked: a bytearray where a byte is enough, for nothing is written faster, else an array."""
+Path = tuple[tuple[int, int], ...]
+"""(thread, alternative), one for each step."""
 Fault = tuple[str, str]
 """The name of a property, and what broke it."""
 Judge = Callable[["View", "View", Step[Any]], Fault | None]

@@ -9,7 +9,7 @@ failing example can be read and pasted.  What a thread returns is everything it 
     ("wait", c, v)  until the cell is at least v      ("wait_timeout", c, v)      ("choose", n)  ("resched",)
     ("lock", l, body)  ("read", l, body)  ("downgrade", l, body, body)
     ("if", c, v, body, body)  ("branch", body, body)  on the last observation     ("loop", n, body)
-    ("retry", c, v, body)  again and again until the cell holds v
+    ("retry", c, v, body)  again and again until the cell holds v       ("ever", body)  for ever
 """
 
 from __future__ import annotations
@@ -123,6 +123,9 @@ async def one(op: tuple[Any, ...], m: Memory, seen: tuple[int, ...]) -> tuple[in
                 seen = await block(body, m, seen)
         case ("retry", c, v, body):
             while await m.cells[c].load() != v:
+                await block(body, m, ())
+        case ("ever", body):
+            while True:
                 await block(body, m, ())
         case _:
             raise AssertionError(op)
@@ -238,17 +241,18 @@ VALUES = 3
 class Maker:
     """Makes programs out of numbers that `pick` hands it, so that hypothesis and a seed can both do it."""
 
-    def __init__(self, pick: Pick, *, cells: int, locks: int, retries: bool) -> None:
+    def __init__(self, pick: Pick, *, cells: int, locks: int, retries: bool, loops: bool = False) -> None:
         self.pick = pick
         self.cells = cells
         self.locks = locks
         self.retries = retries
+        self.flat = self.FLAT + self.LOOPS * 4 if loops else self.FLAT
 
     def body(self, longest: int, deep: int) -> Body:
         return tuple(self.op(deep) for _ in range(1 + self.pick(longest)))
 
     def op(self, deep: int) -> tuple[Any, ...]:
-        kinds = self.FLAT if deep == 0 or self.pick(3) else self.NESTED
+        kinds = self.flat if deep == 0 or self.pick(3) else self.NESTED
         return kinds[self.pick(len(kinds))](self, deep)
 
     def c(self) -> int:
@@ -274,6 +278,11 @@ class Maker:
         lambda m, _: ("choose", 2),
         lambda m, _: ("resched",),
         lambda m, _: ("dec_and_test", m.c()),
+    )
+    LOOPS: tuple[Callable[[Maker, int], tuple[Any, ...]], ...] = (
+        lambda m, _: ("retry", m.c(), m.v(), ()),
+        lambda m, _: ("retry", m.c(), m.v(), (("cmpxchg", m.c(), m.v(), m.v()),)),
+        lambda m, _: ("ever", (("wait", m.c(), m.v()), ("store", m.c(), m.v()), ("store", m.c(), m.v()))[m.pick(2) :]),
     )
     NESTED: tuple[Callable[[Maker, int], tuple[Any, ...]], ...] = (
         lambda m, d: ("lock", m.pick(m.locks), m.body(2, d - 1)),
@@ -305,10 +314,11 @@ def make(
     copies: bool = False,
     judges: bool = True,
     devices: bool = True,
+    loops: bool = False,
 ) -> Program:
-    """A random program of 2 to `threads` threads of up to `steps` steps."""
+    """A random program of 2 to `threads` threads of up to `steps` steps; with `loops`, many that may never end."""
     cells = 2 + pick(3)
-    maker = Maker(pick, cells=cells, locks=2, retries=retries)
+    maker = Maker(pick, cells=cells, locks=2, retries=retries, loops=loops)
     bodies = tuple(maker.body(steps, 2) for _ in range(2 + pick(threads - 1)))
     silent = tuple(number for number in range(len(bodies)) if devices and pick(4) == 0)
     if len(silent) == len(bodies):

@@ -5,6 +5,9 @@ stays (`mmsim.check.promises`).  At rest the books must balance (`mmsim.check.bo
 
 A step is judged if it changes a watched cell: a word of a page, a slot of a page cache, a size, a page on a disk, the
 result of an I/O.
+
+What needs no knowledge of memory management is judged by the engine: deadlocks (`mmsim.engine.search`), livelocks
+(`mmsim.engine.progress`), locks and contexts (`mmsim.engine.automaton`, `mmsim.engine.lockdep`).
 """
 
 from __future__ import annotations

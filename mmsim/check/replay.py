@@ -16,6 +16,7 @@ from mmsim.verdict import Schedule
 def execute(test: Test, schedule: Schedule, *, then: str | None = None, seed: int = 0) -> Execution:
     """Follow `schedule` step by step; with `then`, continue by that random walker.
 
+    If it ends where nobody will ever come to rest, it is followed into the loop and once round it.
     Raises UserError if the schedule does not fit.
     """
     tables, properties = tables_of(test)
@@ -46,4 +47,9 @@ def execute(test: Test, schedule: Schedule, *, then: str | None = None, seed: in
     fault = run.fault or run.end()
     if fault is None and run.quiescent():
         fault = broken_property(test.scenario, run.outcome())
-    return run.execution(fault)
+    spinning = run.livelock() if fault is None and not run.quiescent() else None
+    if spinning is None:
+        return run.execution(fault)
+    for mover, alternative in (*spinning.way, *spinning.turn):
+        run.step(mover, alternative, trace=True)
+    return run.execution(spinning.fault, len(spinning.turn))

@@ -11,12 +11,13 @@ from mmsim.check.judge import Test, broken_property
 from mmsim.check.observe import observe
 from mmsim.check.properties import AlwaysOn
 from mmsim.engine.lockdep import lock_fault
+from mmsim.engine.progress import NO_LIVELOCK
 from mmsim.engine.reduced import explore_reduced, path_to, rehearse
 from mmsim.engine.run import Run, outcome
-from mmsim.engine.search import Broken, Explored, Path, Stop, explore
+from mmsim.engine.search import Broken, Explored, Stop, explore
 from mmsim.engine.shortest import BrokenOutcome, shortest
 from mmsim.engine.symmetry import Symmetry
-from mmsim.engine.tables import Fault, Tables
+from mmsim.engine.tables import Fault, Path, Tables
 from mmsim.engine.walks import walk, walker_named
 from mmsim.machine import boot
 from mmsim.verdict import Coverage, Holds, Move, Outcome, Schedule, Undecided, Verdict, Violated, Violation
@@ -59,7 +60,8 @@ def check(
 
     `reduce=False` is the reference search; by default it is tried first, since nothing beats it where there are few
     states, and the reduced search (`reduce=True`) takes over where there are many.  `merge=False` audits local states.
-    With `first`, look for the shortest counterexample before anything else, and stop at it.
+    With `first`, look for the shortest counterexample before anything else, and stop at it; a livelock shows in no
+    single state, so it is found by the whole search that follows if there is no such counterexample.
     """
     tables, properties = tables_of(test, merge=merge)
     stop = stopper(bounds, clock, progress)
@@ -137,6 +139,12 @@ def _violation(test: Test, tables: Tables, properties: AlwaysOn, found: Explored
         return None
     # before anything below lays the tables out anew: the stored states are of this layout
     ways = [path_to(tables, found, broken.witness, reduced=reduced) for broken in candidates[:1]]
+    if inverted is None and [broken.fault[0] for broken in candidates] == [NO_LIVELOCK]:
+        run = Run(tables)
+        for thread, alternative in ways[0]:
+            run.step(thread, alternative)
+        caught = _caught(run, shortest=not reduced)
+        return caught or Violation(*candidates[0].fault, _schedule(tables, ways[0]), shortest=False)
     if inverted is not None:
         for after in tables.node(inverted.thread, inverted.node).next.values():
             tables.node(inverted.thread, after).bug = (inverted.property, inverted.detail)
@@ -148,6 +156,27 @@ def _violation(test: Test, tables: Tables, properties: AlwaysOn, found: Explored
         return Violation(*candidates[0].fault, _schedule(tables, ways[0]), shortest=False)
     assert inverted is not None
     return Violation(inverted.property, inverted.detail, Schedule(()), shortest=False)
+
+
+def _caught(run: Run, *, shortest: bool) -> Violation | None:
+    """The livelock that a run has come to, if it has, with a schedule that ends where it first cannot get out."""
+    spinning = run.livelock()
+    if spinning is None:
+        return None
+    numbers = {thread.name: number for number, thread in enumerate(run.tables.machine.threads)}
+    moves = list(run.moves)
+    run.restart()
+    way: dict[bytes, Move] = {}  # the states passed, each with the move that was made there last: so it has no rounds
+    for move in moves:
+        here = bytes(run.places)
+        if here in spinning.region:
+            break
+        while here in way:
+            way.popitem()
+        way[here] = move
+        run.step(numbers[move.thread], move.alternative)
+    told = run.livelock()
+    return Violation(*(told or spinning).fault, Schedule(tuple(way.values())), shortest=shortest)
 
 
 def _schedule(tables: Tables, path: Path) -> Schedule:
@@ -164,7 +193,10 @@ def sample(
     clock: Clock = time.monotonic,
     progress: Report | None = None,
 ) -> Verdict:
-    """Take `runs` random walks; Violated at the first that breaks a property, else Undecided (sampled)."""
+    """Take `runs` random walks; Violated at the first that breaks a property, else Undecided (sampled).
+
+    A walk that does not come to rest is ended after many steps, and then asked whether it ever could have.
+    """
     tables, properties = tables_of(test)
     run = Run(tables, properties.resting)
     stop = stopper(bounds, clock, progress)
@@ -180,14 +212,18 @@ def sample(
             seen.stopped = "interrupted"
         longest = max(longest, len(run.moves))
         seen.transitions += len(run.moves)
+        violation = None
         fault = run.fault
         if fault is None and run.quiescent():
             outcomes.add(run.outcome())
             fault = broken_property(test.scenario, run.outcome())
+        elif fault is None and seen.stopped is None:
+            violation = _caught(run, shortest=False)
         how = f"sampled ({number + 1} {walker} walks)"
         coverage = Coverage(0, seen.transitions, how, depth=longest)
         if fault is not None:
             violation = Violation(*fault, Schedule(tuple(run.moves)), shortest=False)
+        if violation is not None:
             return Violated(violation, tuple(sorted(outcomes, key=repr)), coverage)
         seen.stopped = seen.stopped or stop(seen)
         if seen.stopped is not None:

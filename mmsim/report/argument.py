@@ -29,6 +29,8 @@ def argument(execution: Execution, *, width: int = WIDTH) -> str:
     steps, names = execution.steps, Names(execution.steps)
     if execution.violation is None:
         return ""
+    if execution.turn:
+        return textwrap.fill(round_and_round(steps[-execution.turn :]), width)
     if about_locks(execution):
         return textwrap.fill(holders(steps, names), width) if execution.violation[0] == "no deadlock" else ""
     why = cause(execution)
@@ -42,6 +44,13 @@ def argument(execution: Execution, *, width: int = WIDTH) -> str:
     if seen := contradiction(steps, why.end, names):
         parts.append(seen)
     return textwrap.fill(" ".join(parts), width, break_long_words=False, break_on_hyphens=False)
+
+
+def round_and_round(turn: Sequence[TracedStep]) -> str:
+    """For a livelock: what its last steps are."""
+    who = " and ".join(dict.fromkeys(step.thread for step in turn))
+    last = "The last step leaves" if len(turn) == 1 else f"The last {len(turn)} steps, by {who}, leave"
+    return f"{last} everything as it was before; whatever anybody does from there on, nobody ever comes to rest."
 
 
 def place(step: TracedStep) -> str:

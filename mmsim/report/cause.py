@@ -37,9 +37,9 @@ class Cause:
 
 
 def cause(execution: Execution) -> Cause:
-    """The steps that explain the violation; none where nothing is broken, or where locks are what is wrong."""
+    """The steps that explain the violation; none where nothing is broken, or no content is."""
     steps = execution.steps
-    if execution.violation is None or about_locks(execution):
+    if execution.violation is None or execution.turn or about_locks(execution):
         return Cause()
     end = last_write(steps)
     if end is None:

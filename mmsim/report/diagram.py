@@ -92,8 +92,8 @@ def telling(execution: Execution) -> list[int]:
 
     Those are the ones that explain the failure, changes of what more than one thread looks at, free choices, and looks
     at what another thread has left.  Locks, steps that left their cell as the thread knew it, and a thread's own
-    bookkeeping are left out, but for the very last step where it may be the one that broke the property.  Where nothing
-    is broken, every change is shown.
+    bookkeeping are left out, but for the very last step where it may be the one that broke the property, and for once
+    round the loop of a livelock.  Where nothing is broken, every change is shown.
     """
     steps = execution.steps
     users: defaultdict[str, set[str]] = defaultdict(set)
@@ -103,6 +103,7 @@ def telling(execution: Execution) -> list[int]:
     told = cause(execution).positions | news(steps)
     if about_locks(execution):
         told |= frozenset(held(steps))
+    told |= frozenset(range(len(steps) - execution.turn, len(steps)))
 
     def matters(position: int, step: TracedStep) -> bool:
         if position in told or step.alternatives > 1:

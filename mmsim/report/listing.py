@@ -36,6 +36,7 @@ ALWAYS_ON: Final = (
     (books.WRITECOUNT, "at rest, it counts the files open for writing, less the programs that deny it"),
     ("no kernel bug", "no use of a freed page, no count below zero, no unlock of what is not locked"),
     ("no deadlock", "nobody waits for ever, but for a device that stays silent"),
+    ("no livelock", "nobody spins for ever in a loop that nobody, no device either, can end"),
     ("no lock inversion", "lock classes are taken in one order everywhere, as lockdep asks"),
     ("no sleeping in atomic context", "nobody sleeps in an interrupt or while holding a spinlock"),
 )

@@ -53,7 +53,8 @@ async def count_writer(k: Kernel, pin: Pin) -> tuple[bool, AddressSpace | None]:
         return False, None
     mapping = await pin.page.mapping.load() if pin.write else None
     if mapping is not None and not await mapping.i_mmap_writable.inc_unless_negative():
-        # Denied, so no shared mapping is left and the PTE that was seen is gone.
+        # Denied, so no shared mapping is left and the PTE that was seen is gone.  Not so in `dirty_cow`: up to v4.8 a
+        # forced write can find a private mapping of the file's page, and will look again for ever.
         await put_page(k, pin.page)
         return False, None
     return True, mapping

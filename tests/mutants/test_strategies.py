@@ -8,6 +8,7 @@ import pytest
 from mmsim.check.books import AGREE, COUNT, LEAK
 from mmsim.check.promises import SEALED
 from mmsim.check.properties import LOST, MOVED, SIZE
+from mmsim.engine.progress import NO_LIVELOCK
 from mmsim.kernel.filemap import read_page
 from mmsim.kernel.memfd import has_extra_refs
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
@@ -18,7 +19,7 @@ from mmsim.strategies.delayed_unmap import delayed_unmap, one_more, owed_drops, 
 from mmsim.strategies.sealing_v2 import sealing_v2
 from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import EBUSY, EPERM, F_SEAL_WRITE, PAGE_SIZE
-from tests.mutants import scenes, test_kept_data, test_paths, test_sealing
+from tests.mutants import scenes, test_kept_data, test_paths, test_progress, test_sealing
 from tests.mutants.judged import Mutant, each
 from tests.mutants.scenes import scene
 
@@ -239,6 +240,7 @@ def test_the_mistake_is_found(mutant, monkeypatch):
 EVERY = {SEALED, SIZE, LOST, MOVED, LEAK, COUNT, AGREE} | {
     "no kernel bug",
     "no deadlock",
+    NO_LIVELOCK,
     "no lock inversion",
     "no lock is held at the end",
     "no lock is taken unsafely for interrupts",
@@ -248,5 +250,5 @@ EVERY = {SEALED, SIZE, LOST, MOVED, LEAK, COUNT, AGREE} | {
 
 @pytest.mark.parametrize("name", sorted(EVERY))
 def test_every_property_is_broken_by_some_mutant(name):
-    known = (*MUTANTS, *test_paths.MUTANTS, *test_sealing.MUTANTS, *test_kept_data.MOVES)
+    known = (*MUTANTS, *test_paths.MUTANTS, *test_sealing.MUTANTS, *test_kept_data.MOVES, *test_progress.MUTANTS)
     assert name in {mutant.property for mutant in known}

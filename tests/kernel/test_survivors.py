@@ -24,11 +24,13 @@ from mmsim.syscalls import (
     FS_IMMUTABLE_FL,
     MAP_PRIVATE,
     MAP_SHARED,
+    MFD_ALLOW_SEALING,
     O_CREAT,
     O_RDWR,
     PAGE_SIZE,
     PROT_READ,
     PROT_WRITE,
+    UFFDIO_REGISTER_MODE_MISSING,
     Device,
     Mount,
     fill,
@@ -71,6 +73,37 @@ def test_a_page_of_a_disks_file_enters_the_cache_as_well():
         return await sys.chattr(fd, FS_IMMUTABLE_FL), await sys.chattr(fd, FS_IMMUTABLE_FL)
 
     assert alone(caller, strategy=looking, mounts=(DISK,)) == (-EBUSY, 0)
+
+
+def test_a_page_that_a_userfaultfd_makes_enters_the_cache_as_well():
+    async def caller(sys, _):
+        fd = await sys.memfd_create("file", MFD_ALLOW_SEALING)
+        await sys.ftruncate(fd, PAGE_SIZE)
+        window = await sys.mmap(fd, PROT_READ, MAP_SHARED)
+        await sys.uffd_register(window, PAGE_SIZE, UFFDIO_REGISTER_MODE_MISSING)
+        await sys.uffd_copy(window, fill(b"orig"))
+        await sys.munmap(window)
+        return await sys.add_seals(fd, F_SEAL_WRITE), await sys.add_seals(fd, F_SEAL_WRITE)
+
+    assert alone(caller, strategy=looking, release="v6.1") == (-EBUSY, 0)
+
+
+# ---- private pages
+
+
+def test_a_page_that_a_userfaultfd_makes_is_exclusive():
+    """So a debugger writes it where it is, whoever else refers to it."""
+
+    async def caller(sys, _):
+        window = await sys.mmap(await filled(sys), PROT_READ, MAP_PRIVATE)
+        await sys.uffd_register(window, PAGE_SIZE, UFFDIO_REGISTER_MODE_MISSING)
+        copied = await sys.uffd_copy(window, fill(b"mine"))
+        read, write = await sys.pipe()
+        await sys.vmsplice(write, window, 4)
+        await sys.mem_write(window, b"next")
+        return copied, await sys.read(read, 4), await sys.load(window, 4)
+
+    assert alone(caller, release="v6.1") == (PAGE_SIZE, b"next", b"next")
 
 
 # ---- sealing

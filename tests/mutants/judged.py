@@ -1,8 +1,8 @@
 """A mutant: a kernel path or a strategy with one mistake, and the small scene in which the checker must see it."""
 
 from __future__ import annotations
-
 import __future__
+
 import importlib
 import inspect
 import os
@@ -44,7 +44,7 @@ class Edit:
         changed = "\n".join(each.replace(each.strip(), self.lines.get(each.strip(), each.strip())) for each in source)
         scope: dict[str, Any] = {}
         code = compile(changed, inspect.getfile(function), "exec", __future__.annotations.compiler_flag)
-        exec(code, scope)  # noqa: S102
+        exec(code, scope)
         monkeypatch.setattr(function, "__code__", scope[name].__code__)
 
 

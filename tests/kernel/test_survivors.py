@@ -91,19 +91,40 @@ def test_a_page_that_a_userfaultfd_makes_enters_the_cache_as_well():
 # ---- private pages
 
 
-def test_a_page_that_a_userfaultfd_makes_is_exclusive():
+async def copied(sys):
+    window = await sys.mmap(await filled(sys), PROT_READ, MAP_PRIVATE)
+    await sys.uffd_register(window, PAGE_SIZE, UFFDIO_REGISTER_MODE_MISSING)
+    await sys.uffd_copy(window, fill(b"mine"))
+    return window
+
+
+async def stored(sys, fd):
+    window = await sys.mmap(fd, RW, MAP_PRIVATE)
+    await sys.store(window, b"mine")
+    await sys.mprotect(window, PAGE_SIZE, PROT_READ)
+    return window
+
+
+async def stored_to_a_file(sys):
+    return await stored(sys, await filled(sys))
+
+
+async def stored_to_a_huge_page(sys):
+    return await stored(sys, await sys.dev_zero())
+
+
+@pytest.mark.parametrize("made", [copied, stored_to_a_file, stored_to_a_huge_page])
+def test_a_private_page_is_exclusive_from_the_start(made):
     """So a debugger writes it where it is, whoever else refers to it."""
 
     async def caller(sys, _):
-        window = await sys.mmap(await filled(sys), PROT_READ, MAP_PRIVATE)
-        await sys.uffd_register(window, PAGE_SIZE, UFFDIO_REGISTER_MODE_MISSING)
-        copied = await sys.uffd_copy(window, fill(b"mine"))
+        window = await made(sys)
         read, write = await sys.pipe()
         await sys.vmsplice(write, window, 4)
         await sys.mem_write(window, b"next")
-        return copied, await sys.read(read, 4), await sys.load(window, 4)
+        return await sys.read(read, 4), await sys.load(window, 4)
 
-    assert alone(caller, release="v6.1") == (PAGE_SIZE, b"next", b"next")
+    assert alone(caller, release="v6.1") == (b"next", b"next")
 
 
 # ---- sealing
@@ -250,6 +271,16 @@ def test_sendfile_moves_along_the_file_unless_it_is_told_where(offset, rest):
 
     start = offset or 0
     assert alone(caller, release=NOW) == (3, b"0123456789"[start : start + 3], rest)
+
+
+def test_sendfile_keeps_the_page_of_a_hole_until_it_is_sent():
+    async def caller(sys, _):
+        fd = await sys.memfd_create("file")
+        await sys.ftruncate(fd, 4)
+        one, other = await sys.socketpair()
+        return await sys.sendfile(one, fd, 0, 4), await sys.read(other, 4)
+
+    assert alone(caller, release=NOW) == (4, bytes(4))
 
 
 def test_vmsplice_takes_no_more_slots_than_it_needs():

@@ -26,25 +26,27 @@ ENOUGH = Bounds(max_states=60_000, max_seconds=60)
 
 @attrs.frozen
 class Edit:
-    """A function below mmsim, and what becomes of some of its lines, each of which is there once."""
+    """A function below mmsim, and what becomes of some of its lines; of several alike the first changes, or the last."""
 
     where: str
     lines: Mapping[str, str]
+    last: bool = False
 
     def apply(self, monkeypatch):
         """Whoever has imported the function runs the changed one."""
         module, _, name = f"mmsim.{self.where}".rpartition(".")
         function = getattr(importlib.import_module(module), name)
         source = textwrap.dedent(inspect.getsource(function)).splitlines()
-        for line in self.lines:
-            there = [each.strip() for each in source].count(line)
-            if not there and coverage.LIMITS in os.environ:
+        changed = list(source)
+        for line, becomes in self.lines.items():
+            places = [number for number, each in enumerate(source) if each.strip() == line]
+            if not places and coverage.LIMITS in os.environ:
                 pytest.skip("`make mutants` has just made another mistake in this line")
-            assert there == 1, f"{line!r} is in {self.where}() {there} times"
-        changed = "\n".join(each.replace(each.strip(), self.lines.get(each.strip(), each.strip())) for each in source)
+            at = places[-1 if self.last else 0]
+            changed[at] = source[at].replace(line, becomes)
         scope: dict[str, Any] = {}
-        code = compile(changed, inspect.getfile(function), "exec", __future__.annotations.compiler_flag)
-        exec(code, scope)
+        flags = __future__.annotations.compiler_flag
+        exec(compile("\n".join(changed), inspect.getfile(function), "exec", flags), scope)
         monkeypatch.setattr(function, "__code__", scope[name].__code__)
 
 
@@ -53,9 +55,9 @@ def swapped(where, first, second):
     return Edit(where, {first: second, second: first})
 
 
-def left_out(where, *lines):
-    """Lines that are forgotten; of a lock, what it guards runs all the same."""
-    return Edit(where, {line: "if True:" if line.endswith(":") else "pass" for line in lines})
+def left_out(where, line, *, last=False):
+    """A line that is forgotten; of a lock, what it guards runs all the same."""
+    return Edit(where, {line: "if True:" if line.endswith(":") else "pass"}, last)
 
 
 @attrs.frozen

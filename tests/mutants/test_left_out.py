@@ -1,21 +1,19 @@
-"""Locks and steps left out and steps in the wrong order, each of which the checker must find."""
+"""Locks and steps of memory left out, or in the wrong order, each of which the checker must find."""
 
 from __future__ import annotations
 
-import attrs
-
-from mmsim.check.properties import SEALED
-from mmsim.scenario import process
+from mmsim.check.properties import AGREE, CLEAN, LEAK, SEALED
 from mmsim.strategies.sealing_v2 import sealing_v2
 from mmsim.syscalls import (
-    ETXTBSY,
+    EFAULT,
     F_SEAL_SHRINK,
     F_SEAL_WRITE,
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,
     MADV_DONTNEED,
     MAP_SHARED,
-    MS_RDONLY,
+    MREMAP_FIXED,
+    MREMAP_MAYMOVE,
     O_CREAT,
     O_RDWR,
     PAGE_SIZE,
@@ -23,32 +21,17 @@ from mmsim.syscalls import (
 )
 from tests.mutants import scenes
 from tests.mutants.judged import Mutant, each, left_out, swapped
-from tests.mutants.scenes import FD, LATE, NEXT, RW, WINDOW, scene
+from tests.mutants.scenes import FD, LATE, NEXT, ORIG, RW, WINDOW, scene
 
-FILES = Mount("tmp")
+BUG = "no kernel bug"
+DISK = Mount("disk", "ext4")
 
 # ---- scenes
-
-
-async def program(sys):
-    """A program that is still open for writing."""
-    await sys.open(FILES, "prog", O_RDWR | O_CREAT)
-    await sys.pwrite(FD, LATE)
 
 
 async def shrink_sealed(sys):
     await scenes.file(sys)
     await sys.add_seals(FD, F_SEAL_SHRINK)
-
-
-async def closer(sys, _):
-    await sys.close(FD)
-
-
-async def remounts_and_runs(sys, _):
-    await sys.close(FD)  # which it has inherited
-    remounted = await sys.remount(FILES, MS_RDONLY)
-    return remounted, await sys.execve(FILES, "prog") if not remounted else 0
 
 
 async def exporter(sys, _):
@@ -57,6 +40,54 @@ async def exporter(sys, _):
 
 async def puncher(sys, _):
     await sys.fallocate(FD, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE_SIZE)
+
+
+async def dirty(sys):
+    """A file on a disk, written and mapped."""
+    await sys.open(DISK, "f", O_RDWR | O_CREAT)
+    await sys.pwrite(FD, ORIG)
+    await sys.mmap(FD, RW, MAP_SHARED)
+    await sys.store(WINDOW, ORIG)
+
+
+async def clean(sys):
+    """The disk has it, so the next store asks the file system."""
+    await dirty(sys)
+    await sys.sync()
+
+
+async def debugger_reads(sys, _):
+    return await sys.mem_read(WINDOW, 4)
+
+
+async def debugger_writes(sys, _):
+    return await sys.mem_write(WINDOW, NEXT)
+
+
+async def process_writes(sys, _):
+    return await sys.process_vm_writev(None, WINDOW, NEXT)
+
+
+async def moves_down(sys, _):
+    """To where the walk of a truncation comes by first."""
+    await sys.mremap(WINDOW, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, WINDOW // 2)
+
+
+async def hole_and_pipes(sys):
+    await scenes.hole(sys)
+    await sys.pipe()
+    await sys.pipe()
+
+
+async def splices_and_tees(sys, _):
+    """Out of one pipe and into the other."""
+    spliced = await sys.splice(FD, 0, FD + 2, 4)
+    return await sys.tee(FD + 1, FD + 4, 4) if spliced > 0 else 0
+
+
+async def compacts_and_truncates(sys, _):
+    await sys.compact_memory()
+    await sys.ftruncate(FD, 0)
 
 
 async def advises(sys, _):
@@ -72,31 +103,16 @@ async def maps_shared_and_seals(sys, _):
     await sys.store(WINDOW, LATE)
 
 
-def nobody_writes_what_is_mounted_read_only(remounts_and_runs):
-    return remounts_and_runs[1] != -ETXTBSY
+def it_has_not_too_many_references(splices_and_tees):
+    return splices_and_tees != -EFAULT
 
 
 def it_is_exported(exporter):
     return exporter > 0
 
 
+PAGE_TABLE_LOCK = "async with mm.page_table_lock:"
 MUTANTS = [
-    Mutant(
-        "the last close drops the writer of the mount before that of the file",
-        attrs.evolve(
-            scene(program, closer, always=(nobody_writes_what_is_mounted_read_only,)),
-            threads=(closer, process(remounts_and_runs)),
-            mounts=(FILES,),
-        ),
-        "nobody_writes_what_is_mounted_read_only",
-        (
-            swapped(
-                "kernel.write_access.file_drop_write",
-                "await put_write_access(inode)",
-                "await mnt_drop_write(inode.sb)",
-            ),
-        ),
-    ),
     Mutant(
         "udmabuf gives a page back before it pins it",
         scene(shrink_sealed, exporter, puncher, always=(it_is_exported,)),
@@ -116,6 +132,103 @@ MUTANTS = [
         SEALED,
         (left_out("kernel.madvise.do_madvise", "async with mm.mmap_lock.read():"),),
         strategy=sealing_v2,
+    ),
+    Mutant(
+        "a page is in a CPU's cache before it has the reference for it",
+        scene(scenes.hole, scenes.loader, compacts_and_truncates),
+        BUG,
+        (
+            swapped(
+                "kernel.swap._pagevec_add",
+                "await get_page(page)",
+                "await lru_cache(k, k.cpu).pages.update(one_more, page)",
+            ),
+        ),
+    ),
+    Mutant(
+        "a huge page can be found before the cache has all its references",
+        scene(
+            hole_and_pipes,
+            scenes.loader,
+            scenes.truncater,
+            splices_and_tees,
+            always=(it_has_not_too_many_references,),
+            shmem_huge=True,
+        ),
+        "it_has_not_too_many_references",
+        (
+            swapped(
+                "kernel.shmem.shmem_add_to_page_cache",
+                "await get_cache_references(page)",
+                "added = await mapping.slot(index).cmpxchg(None, page)",
+            ),
+        ),
+        release="v6.1",
+    ),
+    Mutant(
+        "a debugger gives a page back before it has read it",
+        scene(scenes.touched, debugger_reads, scenes.truncater),
+        BUG,
+        (
+            swapped(
+                "kernel.ptrace.mem_read",
+                "parts += await read_page(k, pins[0].page, start, min(PAGE_SIZE, start + end - len(parts)))",
+                "await unpin_pages(k, pins)",
+            ),
+        ),
+    ),
+    Mutant(
+        "a debugger reads what is unmapped meanwhile",
+        scene(scenes.mapped, debugger_reads, scenes.unmapper),
+        LEAK,
+        (left_out("kernel.ptrace.mem_read", "async with mm.mmap_lock.read():"),),
+    ),
+    Mutant(
+        "a debugger marks a page dirty before he writes it",
+        scene(dirty, debugger_writes, mounts=(DISK,)),
+        CLEAN,
+        (
+            swapped(
+                "kernel.ptrace.mem_write",
+                "await write_page(k, pins[0].page, at % PAGE_SIZE, chunk)",
+                "await set_page_dirty(pins[0].page)",
+            ),
+        ),
+    ),
+    Mutant(
+        "process_vm_writev() marks a page dirty before it writes it",
+        scene(dirty, process_writes, mounts=(DISK,)),
+        CLEAN,
+        (
+            swapped(
+                "kernel.process_vm_access.process_vm_writev",
+                "await write_page(k, pin.page, start, chunk)",
+                "await set_page_dirty(pin.page)",
+            ),
+        ),
+    ),
+    Mutant(
+        "a page that is about to become writable is freed",
+        scene(clean, scenes.writer, scenes.truncater, mounts=(DISK,)),
+        BUG,
+        (left_out("kernel.memory.wp_page_shared", PAGE_TABLE_LOCK),),
+    ),
+    Mutant(
+        "an entry is made writable that was cleared",
+        scene(clean, scenes.writer, advises, mounts=(DISK,)),
+        LEAK,
+        (left_out("kernel.memory.wp_page_shared", PAGE_TABLE_LOCK, last=True),),
+    ),
+    Mutant(
+        "a truncation misses a page that mremap() moves past it",
+        scene(scenes.touched, moves_down, scenes.truncater),
+        AGREE,
+        (
+            left_out(
+                "kernel.mremap.move_page_tables",
+                "async with vma.file.inode.mapping.i_mmap_mutex, mm.page_table_lock:",
+            ),
+        ),
     ),
 ]
 

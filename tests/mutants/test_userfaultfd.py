@@ -60,8 +60,8 @@ async def puncher(sys, _):
     await sys.fallocate(FD, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE_SIZE)
 
 
-def mutant(name, scene, broken, where, *lines):
-    return Mutant(name, scene, broken, (left_out(f"kernel.userfaultfd.{where}", *lines),), release=NOW)
+def mutant(name, scene, broken, where, line):
+    return Mutant(name, scene, broken, (left_out(f"kernel.userfaultfd.{where}", line),), release=NOW)
 
 
 MMAP_LOCK = "async with k.mm.mmap_lock.read():"

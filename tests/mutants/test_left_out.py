@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsim.check.properties import AGREE, CLEAN, LEAK, SEALED
+from mmsim.check.properties import AGREE, CLEAN, COUNT, LEAK, SEALED
 from mmsim.strategies.sealing_v2 import sealing_v2
 from mmsim.syscalls import (
     EFAULT,
@@ -17,6 +17,8 @@ from mmsim.syscalls import (
     O_CREAT,
     O_RDWR,
     PAGE_SIZE,
+    PROT_READ,
+    SIGSEGV,
     Mount,
 )
 from tests.mutants import scenes
@@ -73,6 +75,19 @@ async def moves_down(sys, _):
     await sys.mremap(WINDOW, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, WINDOW // 2)
 
 
+async def protects_and_stores(sys, _):
+    await sys.mprotect(WINDOW, PAGE_SIZE, PROT_READ)
+    return await sys.store(WINDOW, NEXT)
+
+
+async def compacter(sys, _):
+    await sys.compact_memory()
+
+
+async def maps_as_well(sys, _):
+    await sys.mmap(FD, RW, MAP_SHARED)
+
+
 async def hole_and_pipes(sys):
     await scenes.hole(sys)
     await sys.pipe()
@@ -107,10 +122,15 @@ def it_has_not_too_many_references(splices_and_tees):
     return splices_and_tees != -EFAULT
 
 
+def what_is_protected_is_not_written(protects_and_stores):
+    return protects_and_stores == SIGSEGV
+
+
 def it_is_exported(exporter):
     return exporter > 0
 
 
+MMAP_LOCK = "async with mm.mmap_lock:"
 PAGE_TABLE_LOCK = "async with mm.page_table_lock:"
 MUTANTS = [
     Mutant(
@@ -229,6 +249,36 @@ MUTANTS = [
                 "async with vma.file.inode.mapping.i_mmap_mutex, mm.page_table_lock:",
             ),
         ),
+    ),
+    Mutant(
+        "mremap() moves a page to where a truncation does not look yet",
+        scene(scenes.touched, moves_down, scenes.truncater),
+        AGREE,
+        (
+            swapped(
+                "kernel.mremap.move_vma",
+                "await vma_link_file(k, mm, copy)",
+                "await move_page_tables(k, mm, vma, start, to, old_size)",
+            ),
+        ),
+    ),
+    Mutant(
+        "migration puts back what mprotect() has changed",
+        scene(scenes.touched, protects_and_stores, compacter, always=(what_is_protected_is_not_written,)),
+        "what_is_protected_is_not_written",
+        (left_out("kernel.mprotect.change_protection", PAGE_TABLE_LOCK),),
+    ),
+    Mutant(
+        "mprotect() does not wait for a fault",
+        scene(scenes.mapped, protects_and_stores, scenes.loader, always=(what_is_protected_is_not_written,)),
+        "what_is_protected_is_not_written",
+        (left_out("kernel.mprotect.mprotect", MMAP_LOCK),),
+    ),
+    Mutant(
+        "two threads map a file to one place",
+        scene(scenes.file, scenes.mapper, maps_as_well),
+        COUNT,
+        (left_out("kernel.mmap.do_mmap", MMAP_LOCK),),
     ),
 ]
 

@@ -28,7 +28,7 @@ from mmsim.strategies.unmap_then_look import unmap_then_replace, unmap_then_wait
 from mmsim.strategies.writable_user_pages import count_writer, counted_pins, writable_user_pages
 from mmsim.syscalls import EBUSY, F_SEAL_WRITE, MAP_SHARED, PAGE_SIZE, Device
 from tests.mutants import scenes
-from tests.mutants.judged import Mutant, each
+from tests.mutants.judged import Mutant, each, swapped
 from tests.mutants.scenes import DISK, FD, LATE, NEXT, RW, WINDOW, scene
 
 OTHER = Device("other")
@@ -75,6 +75,14 @@ async def reads_again_and_seals(sys, _):
     await sys.add_seals(FD, F_SEAL_WRITE)
 
 
+async def loads_and_reads(sys, _):
+    return await sys.load(WINDOW), await sys.pread(FD, PAGE_SIZE)
+
+
+def what_was_seen_is_still_there(loads_and_reads):
+    return loads_and_reads[0] != LATE or loads_and_reads[1] == LATE
+
+
 async def idle_child(_sys, _):
     return
 
@@ -96,6 +104,9 @@ PINNED = with_disk(left_behind, scenes.sealer)
 PINNED_TWICE = with_disk(read_twice, scenes.sealer)
 SECOND_PINNED = with_disk(second_page_read, scenes.sealer)
 SHOWN = with_disk(left_behind_and_private, scenes.sealer)
+WATCHED = attrs.evolve(
+    with_disk(left_behind_and_private, loads_and_reads, scenes.sealer), always=(what_was_seen_is_still_there,)
+)
 FAULTED = with_disk(left_behind_and_private, scenes.loader, scenes.sealer)
 FORKED = attrs.evolve(with_disk(left_behind_and_private, forks, scenes.sealer), children=(idle_child,))
 LEAVES = scene(scenes.touched, scenes.leaver, scenes.sealer)
@@ -300,6 +311,17 @@ MUTANTS = [
     mutant("takes no page's lock", FAULTED, SEALED, copy_on_seal, exclude_pins=replace_without_the_lock),
     mutant("meets the child first", FORKED, SEALED, copy_on_seal, ("kernel.truncate", "place_in_tree", scenes.by_name)),
     mutant("leaves the old page mapped", SHOWN, SEALED, copy_on_seal, exclude_pins=replace_and_leave_mapped),
+    mutant(
+        "copies a page that is still shown",
+        WATCHED,
+        "what_was_seen_is_still_there",
+        copy_on_seal,
+        swapped(
+            "strategies.replacing.unmap_and_replace",
+            "await unmap_mapping_page(k, mapping, index)",
+            "await replace_page(k, mapping, index, page)",
+        ),
+    ),
     mutant("judges without counting", PINNED, SEALED, unmap_then_wait, (LOOK, "unmap_and_look", nobody_has_it)),
     mutant("allows for one more", PINNED, SEALED, unmap_then_wait, (LOOK, "unmap_and_look", one_more_is_fine)),
     mutant("judges without counting", PINNED, SEALED, unmap_then_replace, (LOOK, "unmap_and_look", nobody_has_it)),

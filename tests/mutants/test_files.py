@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsim.check.properties import CLEAN
+from mmsim.check.properties import CLEAN, IMMUTABLE
 from mmsim.scenario import process
 from mmsim.strategies.copy_on_seal import copy_on_seal
 from mmsim.syscalls import (
@@ -72,6 +72,16 @@ async def remounts_and_runs(sys, _):
 
 async def open_on_disk(sys):
     await sys.open(DISK, "f", O_RDWR | O_CREAT)
+
+
+async def written_on_disk(sys):
+    """Or soon to be: the flusher may take its time."""
+    await open_on_disk(sys)
+    await sys.pwrite(FD, LATE)
+
+
+async def promiser(sys, _):
+    await sys.chattr(FD, FS_IMMUTABLE_FL)
 
 
 async def promises_and_writes_again(sys, _):
@@ -216,6 +226,19 @@ MUTANTS = [
                 "kernel.namespace.do_remount_sb",
                 "await allow_inodes(k, await sb.s_inodes.load())",
                 "await sb.s_readonly.store(False)",
+            ),
+        ),
+        strategy=copy_on_seal,
+    ),
+    Mutant(
+        "a copy takes a page's place before it is known to be up to date",
+        scene(written_on_disk, promiser, scenes.file_reader, mounts=(DISK,)),
+        IMMUTABLE,
+        (
+            swapped(
+                "strategies.replacing.replace_page",
+                "await copy.flags.store(await page.flags.load())  # or what is dirty would never reach a disk",
+                "await mapping.slot(index).store(copy)",
             ),
         ),
         strategy=copy_on_seal,

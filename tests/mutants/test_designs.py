@@ -11,6 +11,7 @@ from mmsim.check.properties import LOST
 from mmsim.kernel.page_alloc import drop_reference, put_page
 from mmsim.kernel.strategy import linux
 from mmsim.kernel.truncate import unmap_mapping_page
+from mmsim.scenario import process
 from mmsim.strategies.copy_on_seal import copy_on_seal
 from mmsim.strategies.delayed_unmap import delayed_unmap, settle, write_pins
 from mmsim.strategies.delayed_unmap_locked import delayed_unmap_irqsave
@@ -73,6 +74,13 @@ async def reads_again_and_seals(sys, _):
     await sys.submit_direct_read(OTHER, WINDOW, NEXT)
     await sys.munmap(WINDOW)
     await sys.add_seals(FD, F_SEAL_WRITE)
+
+
+async def seals_and_maps(sys, _):
+    await sys.add_seals(FD, F_SEAL_WRITE)
+    window = await sys.mmap(FD, RW, MAP_SHARED)
+    if window > 0:
+        await sys.store(window, NEXT)
 
 
 async def loads_and_reads(sys, _):
@@ -272,6 +280,17 @@ MUTANTS = [
     mutant("takes 1 off", PINNED, LEAK, pin_user_pages, unpin=unpin_one_only, release="v6.5"),
     mutant("takes 1025 off", PINNED, SEALED, pin_user_pages, unpin=unpin_all_of_it, release="v6.5"),
     mutant("asks for two", PINNED, SEALED, pin_user_pages, exclude_pins=refuse_where(few_enough), release="v6.5"),
+    mutant(
+        "publishes the debt before it is counted",
+        scene(scenes.touched, scenes.leaver, process(seals_and_maps)),
+        SEALED,
+        delayed_unmap,
+        swapped(
+            "strategies.delayed_unmap.owe_drops",
+            "await mapping.i_mmap_writable.inc()  # safe: this mapping's own count is still there",
+            "await owed_drops(page).update(one_more, mapping)",
+        ),
+    ),
     mutant("pays for the first of two", PINNED_TWICE, SEALED, delayed_unmap, unpin=pay_at_the_first_chance),
     *(
         mutant(

@@ -13,7 +13,7 @@ from mmsim.kernel.strategy import linux
 from mmsim.kernel.truncate import unmap_mapping_page
 from mmsim.scenario import process
 from mmsim.strategies.copy_on_seal import copy_on_seal
-from mmsim.strategies.delayed_unmap import delayed_unmap, settle, write_pins
+from mmsim.strategies.delayed_unmap import delayed_unmap, one_more, owed_drops, settle, write_pins
 from mmsim.strategies.delayed_unmap_locked import delayed_unmap_irqsave
 from mmsim.strategies.delayed_unmap_order import delayed_unmap_sync
 from mmsim.strategies.delayed_unmap_zap import Account, account, delayed_unmap_zap, owed_to
@@ -118,6 +118,7 @@ WATCHED = attrs.evolve(
 FAULTED = with_disk(left_behind_and_private, scenes.loader, scenes.sealer)
 FORKED = attrs.evolve(with_disk(left_behind_and_private, forks, scenes.sealer), children=(idle_child,))
 LEAVES = scene(scenes.touched, scenes.leaver, scenes.sealer)
+LEAVES_TO_OTHERS = scene(scenes.touched, scenes.leaver, process(seals_and_maps))
 LEAVES_ALONE = scene(scenes.touched, scenes.leaver)
 
 # ---- mistakes
@@ -172,6 +173,14 @@ async def unpin_all_of_it(k, pin):
 
 async def few_enough(page):
     return await page.refcount.load() > 2 * 1024
+
+
+async def publish_and_count(_k, _mm, vma, pages):
+    for page in pages:
+        await owed_drops(page).update(one_more, vma.file.inode.mapping)
+        await vma.file.inode.mapping.i_mmap_writable.inc()
+        if not await write_pins(page).load():
+            await settle(page)
 
 
 async def pay_at_the_first_chance(k, pin):
@@ -280,16 +289,9 @@ MUTANTS = [
     mutant("takes 1 off", PINNED, LEAK, pin_user_pages, unpin=unpin_one_only, release="v6.5"),
     mutant("takes 1025 off", PINNED, SEALED, pin_user_pages, unpin=unpin_all_of_it, release="v6.5"),
     mutant("asks for two", PINNED, SEALED, pin_user_pages, exclude_pins=refuse_where(few_enough), release="v6.5"),
+    mutant("publishes and counts", LEAVES_TO_OTHERS, SEALED, delayed_unmap, before_unmap_writable=publish_and_count),
     mutant(
-        "publishes the debt before it is counted",
-        scene(scenes.touched, scenes.leaver, process(seals_and_maps)),
-        SEALED,
-        delayed_unmap,
-        swapped(
-            "strategies.delayed_unmap.owe_drops",
-            "await mapping.i_mmap_writable.inc()  # safe: this mapping's own count is still there",
-            "await owed_drops(page).update(one_more, mapping)",
-        ),
+        "publishes and counts", LEAVES_TO_OTHERS, SEALED, delayed_unmap_irqsave, before_unmap_writable=publish_and_count
     ),
     mutant("pays for the first of two", PINNED_TWICE, SEALED, delayed_unmap, unpin=pay_at_the_first_chance),
     *(

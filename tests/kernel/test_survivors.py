@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from mmsim.cells import World
+from mmsim.check import Test, check
 from mmsim.kernel.memfd import has_extra_refs
 from mmsim.kernel.releases import release_named
 from mmsim.kernel.strategy import EVERY_PROMISE, linux
@@ -13,12 +14,16 @@ from mmsim.kernel.swap import lru_add_drain
 from mmsim.kernel.types import Page
 from mmsim.machine import boot
 from mmsim.scenario import Scenario
+from mmsim.strategies import STRATEGIES
+from mmsim.strategies.copy_on_seal import copy_on_seal
 from mmsim.strategies.looking import pages_in
+from mmsim.strategies.unmap_then_look import unmap_then_wait
 from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import (
     EBUSY,
     EFAULT,
     EINVAL,
+    EPERM,
     F_SEAL_SHRINK,
     F_SEAL_WRITE,
     FS_IMMUTABLE_FL,
@@ -73,6 +78,30 @@ def test_a_page_of_a_disks_file_enters_the_cache_as_well():
         return await sys.chattr(fd, FS_IMMUTABLE_FL), await sys.chattr(fd, FS_IMMUTABLE_FL)
 
     assert alone(caller, strategy=looking, mounts=(DISK,)) == (-EBUSY, 0)
+
+
+def answers(setup, thread, strategy=looking):
+    """Of one thread, whichever pages happen to fill its CPU's cache."""
+    told = check(Test("alone", Scenario(setup=setup, threads=(thread,)), strategy, release_named(NOW)))
+    return {dict(outcome)[thread.__name__] for outcome in told.outcomes}
+
+
+def test_a_new_page_may_be_the_one_that_fills_the_cache():
+    async def setup(sys):
+        await sys.memfd_create("file", MFD_ALLOW_SEALING)
+
+    async def caller(sys, _):
+        await sys.pwrite(3, b"orig")
+        return await sys.add_seals(3, F_SEAL_WRITE)
+
+    assert answers(setup, caller) == {0, -EBUSY}
+
+
+def test_what_was_there_before_is_active_and_enters_no_cache():
+    async def caller(sys, _):
+        return await sys.pread(3, 4), await sys.add_seals(3, F_SEAL_WRITE)
+
+    assert answers(filled, caller) == {(b"orig", 0)}
 
 
 def test_a_page_that_a_userfaultfd_makes_enters_the_cache_as_well():
@@ -149,23 +178,24 @@ def sampled(release, references, mapped, *, tagging):
     return end.value.value
 
 
-def test_a_refused_seal_sleeps_between_its_scans():
+@pytest.mark.parametrize("strategy", [wait_for_pins, unmap_then_wait], ids=lambda strategy: strategy.name)
+def test_a_refused_seal_sleeps_between_its_scans(strategy):
     async def caller(sys, _):
         fd = await filled(sys)
         _, write = await sys.pipe()
         await sys.splice(fd, 0, write, PAGE_SIZE)
         return await sys.add_seals(fd, F_SEAL_WRITE)
 
-    assert sleeps_of(caller) == [8_000_000, 20_000_000, 40_000_000, 80_000_000]
+    assert sleeps_of(caller, strategy) == [8_000_000, 20_000_000, 40_000_000, 80_000_000]
 
 
-def sleeps_of(thread):
+def sleeps_of(thread, strategy):
     """How long a thread that runs alone sleeps, in ns."""
 
     async def nothing(sys):
         return None
 
-    booted = boot(Scenario(setup=nothing, threads=(thread,)), wait_for_pins, release_named(NOW))
+    booted = boot(Scenario(setup=nothing, threads=(thread,)), strategy, release_named(NOW))
     (running,) = (each.start() for each in booted.threads if not each.silent)
     values = dict(booted.initial)
     slept, result = [], None
@@ -179,6 +209,17 @@ def sleeps_of(thread):
         new, result = step.alternatives(values.get(step.cell, step.cell.initial) if step.cell else None)[0]
         if step.cell:
             values[step.cell] = new
+
+
+@pytest.mark.parametrize(
+    "strategy", [each for each in STRATEGIES if each.guards == EVERY_PROMISE], ids=lambda strategy: strategy.name
+)
+def test_what_a_design_denies_it_allows_again(strategy):
+    async def caller(sys, fd):
+        denied = await sys.chattr(fd, FS_IMMUTABLE_FL), await sys.mmap(fd, RW, MAP_SHARED)
+        return denied, await sys.chattr(fd, 0), await sys.mmap(fd, RW, MAP_SHARED) > 0
+
+    assert answers(filled, caller, strategy) == {((0, -EPERM), 0, True)}
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 100), (100, PAGE_SIZE), (-PAGE_SIZE, PAGE_SIZE), (0, -PAGE_SIZE)])
@@ -223,6 +264,19 @@ def test_the_second_page_is_migrated_to_its_own_place():
         return moved, (await sys.pread(fd, 4), await sys.pread(fd, 4, PAGE_SIZE))
 
     assert alone(caller, mounts=(DISK,)) == ((0, 0), (b"1st.", b"mine"))
+
+
+@pytest.mark.parametrize("strategy", [wait_for_pins, copy_on_seal], ids=lambda strategy: strategy.name)
+def test_so_is_that_of_a_memfd_and_what_was_put_in_its_place(strategy):
+    async def caller(sys, _):
+        fd = await filled(sys)
+        await sys.pwrite(fd, fill(b"2nd."), PAGE_SIZE)
+        await sys.add_seals(fd, F_SEAL_WRITE)
+        window = await sys.mmap(fd, PROT_READ, MAP_PRIVATE, 2 * PAGE_SIZE)
+        await sys.load(window + PAGE_SIZE, 4)
+        return await sys.move_pages(window + PAGE_SIZE), await sys.pread(fd, 4), await sys.pread(fd, 4, PAGE_SIZE)
+
+    assert alone(caller, strategy=strategy) == (0, b"orig", b"2nd.")
 
 
 # ---- pipes

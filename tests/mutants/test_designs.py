@@ -11,9 +11,8 @@ from mmsim.check.properties import LOST
 from mmsim.kernel.page_alloc import drop_reference, put_page
 from mmsim.kernel.strategy import linux
 from mmsim.kernel.truncate import unmap_mapping_page
-from mmsim.scenario import process
 from mmsim.strategies.copy_on_seal import copy_on_seal
-from mmsim.strategies.delayed_unmap import delayed_unmap, one_more, owed_drops, settle, write_pins
+from mmsim.strategies.delayed_unmap import delayed_unmap, settle, write_pins
 from mmsim.strategies.delayed_unmap_locked import delayed_unmap_irqsave
 from mmsim.strategies.delayed_unmap_order import delayed_unmap_sync
 from mmsim.strategies.delayed_unmap_zap import Account, account, delayed_unmap_zap, owed_to
@@ -29,7 +28,7 @@ from mmsim.strategies.unmap_then_look import unmap_then_replace, unmap_then_wait
 from mmsim.strategies.writable_user_pages import count_writer, counted_pins, writable_user_pages
 from mmsim.syscalls import EBUSY, F_SEAL_WRITE, MAP_SHARED, PAGE_SIZE, Device
 from tests.mutants import scenes
-from tests.mutants.judged import Mutant, each, swapped
+from tests.mutants.judged import Mutant, each
 from tests.mutants.scenes import DISK, FD, LATE, NEXT, RW, WINDOW, scene
 
 OTHER = Device("other")
@@ -76,21 +75,6 @@ async def reads_again_and_seals(sys, _):
     await sys.add_seals(FD, F_SEAL_WRITE)
 
 
-async def seals_and_maps(sys, _):
-    await sys.add_seals(FD, F_SEAL_WRITE)
-    window = await sys.mmap(FD, RW, MAP_SHARED)
-    if window > 0:
-        await sys.store(window, NEXT)
-
-
-async def loads_and_reads(sys, _):
-    return await sys.load(WINDOW), await sys.pread(FD, PAGE_SIZE)
-
-
-def what_was_seen_is_still_there(loads_and_reads):
-    return loads_and_reads[0] != LATE or loads_and_reads[1] == LATE
-
-
 async def idle_child(_sys, _):
     return
 
@@ -112,13 +96,9 @@ PINNED = with_disk(left_behind, scenes.sealer)
 PINNED_TWICE = with_disk(read_twice, scenes.sealer)
 SECOND_PINNED = with_disk(second_page_read, scenes.sealer)
 SHOWN = with_disk(left_behind_and_private, scenes.sealer)
-WATCHED = attrs.evolve(
-    with_disk(left_behind_and_private, loads_and_reads, scenes.sealer), always=(what_was_seen_is_still_there,)
-)
 FAULTED = with_disk(left_behind_and_private, scenes.loader, scenes.sealer)
 FORKED = attrs.evolve(with_disk(left_behind_and_private, forks, scenes.sealer), children=(idle_child,))
 LEAVES = scene(scenes.touched, scenes.leaver, scenes.sealer)
-LEAVES_TO_OTHERS = scene(scenes.touched, scenes.leaver, process(seals_and_maps))
 LEAVES_ALONE = scene(scenes.touched, scenes.leaver)
 
 # ---- mistakes
@@ -173,14 +153,6 @@ async def unpin_all_of_it(k, pin):
 
 async def few_enough(page):
     return await page.refcount.load() > 2 * 1024
-
-
-async def publish_and_count(_k, _mm, vma, pages):
-    for page in pages:
-        await owed_drops(page).update(one_more, vma.file.inode.mapping)
-        await vma.file.inode.mapping.i_mmap_writable.inc()
-        if not await write_pins(page).load():
-            await settle(page)
 
 
 async def pay_at_the_first_chance(k, pin):
@@ -289,10 +261,6 @@ MUTANTS = [
     mutant("takes 1 off", PINNED, LEAK, pin_user_pages, unpin=unpin_one_only, release="v6.5"),
     mutant("takes 1025 off", PINNED, SEALED, pin_user_pages, unpin=unpin_all_of_it, release="v6.5"),
     mutant("asks for two", PINNED, SEALED, pin_user_pages, exclude_pins=refuse_where(few_enough), release="v6.5"),
-    mutant("publishes and counts", LEAVES_TO_OTHERS, SEALED, delayed_unmap, before_unmap_writable=publish_and_count),
-    mutant(
-        "publishes and counts", LEAVES_TO_OTHERS, SEALED, delayed_unmap_irqsave, before_unmap_writable=publish_and_count
-    ),
     mutant("pays for the first of two", PINNED_TWICE, SEALED, delayed_unmap, unpin=pay_at_the_first_chance),
     *(
         mutant(
@@ -332,17 +300,6 @@ MUTANTS = [
     mutant("takes no page's lock", FAULTED, SEALED, copy_on_seal, exclude_pins=replace_without_the_lock),
     mutant("meets the child first", FORKED, SEALED, copy_on_seal, ("kernel.truncate", "place_in_tree", scenes.by_name)),
     mutant("leaves the old page mapped", SHOWN, SEALED, copy_on_seal, exclude_pins=replace_and_leave_mapped),
-    mutant(
-        "copies a page that is still shown",
-        WATCHED,
-        "what_was_seen_is_still_there",
-        copy_on_seal,
-        swapped(
-            "strategies.replacing.unmap_and_replace",
-            "await unmap_mapping_page(k, mapping, index)",
-            "await replace_page(k, mapping, index, page)",
-        ),
-    ),
     mutant("judges without counting", PINNED, SEALED, unmap_then_wait, (LOOK, "unmap_and_look", nobody_has_it)),
     mutant("allows for one more", PINNED, SEALED, unmap_then_wait, (LOOK, "unmap_and_look", one_more_is_fine)),
     mutant("judges without counting", PINNED, SEALED, unmap_then_replace, (LOOK, "unmap_and_look", nobody_has_it)),

@@ -15,6 +15,7 @@ from mmsim.syscalls import (
     O_RDWR,
     PAGE_SIZE,
     Mount,
+    fill,
 )
 from tests.mutants import scenes
 from tests.mutants.judged import Mutant, each, left_out, swapped
@@ -103,6 +104,25 @@ async def with_a_word(sys):
     await sys.write(FD + 2, b"one")
 
 
+async def two_pipes(sys):
+    await with_pipe(sys)
+    await sys.pipe()
+
+
+async def two_pipes_one_full(sys):
+    await two_pipes(sys)
+    await sys.write(FD + 2, b"one")
+    await sys.write(FD + 4, fill(b"full", 16))
+
+
+async def tees_a_word(sys, _):
+    return await sys.tee(FD + 1, FD + 4, 3)
+
+
+async def reads_a_page(sys, _):
+    await sys.read(FD + 3, PAGE_SIZE)
+
+
 async def reads_a_word(sys, _):
     return await sys.read(FD + 1, 3)
 
@@ -129,6 +149,10 @@ async def writes_two_pages(sys, _):
 
 async def closes_the_read_end(sys, _):
     await sys.close(FD + 1)
+
+
+def a_tee_waits(tees_a_word):
+    return tees_a_word == 3
 
 
 def nobody_writes_what_is_mounted_read_only(remounts_and_runs):
@@ -242,6 +266,18 @@ MUTANTS = [
             ),
         ),
         strategy=copy_on_seal,
+    ),
+    Mutant(
+        "tee() does not wait for data",
+        scene(two_pipes, writes_a_word, tees_a_word, always=(a_tee_waits,)),
+        "a_tee_waits",
+        (left_out("kernel.splice.do_tee", "await source.pipe.ring.wait_until(readable)"),),
+    ),
+    Mutant(
+        "tee() does not wait for space",
+        scene(two_pipes_one_full, reads_a_page, tees_a_word, always=(a_tee_waits,)),
+        "a_tee_waits",
+        (left_out("kernel.splice.do_tee", "await target.pipe.ring.wait_until(writable)"),),
     ),
 ]
 

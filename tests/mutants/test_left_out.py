@@ -280,6 +280,13 @@ MUTANTS = [
         COUNT,
         (left_out("kernel.mmap.do_mmap", MMAP_LOCK),),
     ),
+    Mutant(
+        "who comes second keeps the references of a huge page's cache",
+        scene(scenes.hole, scenes.loader, scenes.writer, shmem_huge=True),
+        LEAK,
+        (left_out("kernel.shmem.shmem_add_to_page_cache", "await put_cache_references(page)"),),
+        release="v6.1",
+    ),
 ]
 
 

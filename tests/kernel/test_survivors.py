@@ -16,6 +16,7 @@ from mmsim.machine import boot
 from mmsim.scenario import Scenario
 from mmsim.strategies import STRATEGIES
 from mmsim.strategies.copy_on_seal import copy_on_seal
+from mmsim.strategies.delayed_unmap import delayed_unmap
 from mmsim.strategies.looking import pages_in
 from mmsim.strategies.unmap_then_look import unmap_then_wait
 from mmsim.strategies.wait_for_pins import wait_for_pins
@@ -30,6 +31,7 @@ from mmsim.syscalls import (
     MAP_PRIVATE,
     MAP_SHARED,
     MFD_ALLOW_SEALING,
+    MS_RDONLY,
     O_CREAT,
     O_RDWR,
     PAGE_SIZE,
@@ -44,7 +46,7 @@ from tests.kernel.alone import alone, filled
 
 RW = PROT_READ | PROT_WRITE
 DEVICE = Device("nvme")
-DISK = Mount("disk", "ext4")
+FILES, DISK = Mount("tmp"), Mount("disk", "ext4")
 NOW = "v6.18"
 
 
@@ -220,6 +222,22 @@ def test_what_a_design_denies_it_allows_again(strategy):
         return denied, await sys.chattr(fd, 0), await sys.mmap(fd, RW, MAP_SHARED) > 0
 
     assert answers(filled, caller, strategy) == {((0, -EPERM), 0, True)}
+
+
+def test_a_mount_that_could_not_be_made_read_only_can_be_written_all_of_it():
+    async def caller(sys, _):
+        untouched, pinned = [await sys.open(FILES, name, O_RDWR | O_CREAT) for name in "ab"]
+        await sys.pwrite(pinned, fill(b"orig"))
+        window = await sys.mmap(pinned, RW, MAP_SHARED)
+        io = await sys.submit_direct_read(DEVICE, window, fill(b"late"))
+        await sys.munmap(window)
+        await sys.close(untouched)
+        await sys.close(pinned)
+        remounted = await sys.remount(FILES, MS_RDONLY)
+        mapped = await sys.mmap(await sys.open(FILES, "a", O_RDWR), RW, MAP_SHARED)
+        return remounted, mapped > 0, await sys.wait_for(io)
+
+    assert alone(caller, strategy=delayed_unmap, devices=(DEVICE,), mounts=(FILES,)) == (-EBUSY, True, PAGE_SIZE)
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 100), (100, PAGE_SIZE), (-PAGE_SIZE, PAGE_SIZE), (0, -PAGE_SIZE)])

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import attrs
 
-from mmsim.check.properties import COUNT, LEAK, SEALED
+from mmsim.check import Test, check
+from mmsim.check.books import COUNT, COUNTED, LEAK
+from mmsim.check.promises import SEALED
+from mmsim.kernel.releases import release_named
 from mmsim.scenario import process
 from mmsim.strategies.copy_on_seal import copy_on_seal
 from mmsim.strategies.delayed_unmap import delayed_unmap, one_more, owed_drops, settle, write_pins
 from mmsim.strategies.delayed_unmap_locked import delayed_unmap_irqsave
 from mmsim.strategies.delayed_unmap_order import delayed_unmap_look_first
 from mmsim.strategies.leftover_flag import leftover_flag
+from mmsim.strategies.put_user_pages import put_user_pages_unconverted
 from mmsim.strategies.unmap_then_look import unmap_then_replace
 from mmsim.strategies.writable_user_pages import writable_user_pages
 from mmsim.syscalls import F_SEAL_WRITE, MAP_SHARED, PAGE_SIZE
+from mmsim.verdict import Violated
 from tests.mutants import scenes
 from tests.mutants.judged import each, left_out, swapped
 from tests.mutants.scenes import FD, LATE, NEXT, RW, WINDOW, scene
 from tests.mutants.test_designs import SHOWN, being_read, left_behind_and_private, mutant, with_disk
+from tests.mutants.test_paths import BUG, put_before_flush
 
 # ---- scenes
 
@@ -98,13 +104,6 @@ MUTANTS = [
         left_out("strategies.writable_user_pages.count_writer", "await put_page(k, pin.page)"),
     ),
     mutant(
-        "leaves a flag to whoever comes next",
-        scene(scenes.touched, scenes.unmapper, scenes.truncater),
-        COUNT,
-        leftover_flag,
-        left_out(FLAG, "await settle(page, mapping)"),
-    ),
-    mutant(
         "counts a page for each mapping",
         with_disk(read_into_and_mapped_twice, unmaps_both),
         COUNT,
@@ -129,9 +128,32 @@ MUTANTS = [
         unmap_then_replace,
         left_out("strategies.unmap_then_look.unmap_and_look", "await unmap_mapping_page(k, mapping, index)"),
     ),
+    mutant(
+        "frees a page, which a CPU can still reach",
+        scene(scenes.private_copy, scenes.loader, scenes.unmapper),
+        BUG,
+        leftover_flag,
+        ("kernel.mmap", "unmap_region", put_before_flush),
+    ),
 ]
 
 
 @each(MUTANTS)
 def test_the_mistake_is_found(mutant, monkeypatch):
     mutant.try_on(monkeypatch)
+
+
+def test_who_is_not_converted_gives_back_a_page_all_the_same():
+    """What he leaves behind is a pin."""
+
+    async def setup(sys):
+        await scenes.touched(sys)
+        await sys.pipe()
+
+    async def giver(sys, _):
+        await sys.vmsplice(FD + 2, WINDOW, PAGE_SIZE)
+        await sys.read(FD + 1, PAGE_SIZE)
+
+    told = check(Test("unconverted", scene(setup, giver), put_user_pages_unconverted, release_named("v3.17")))
+    assert isinstance(told, Violated)
+    assert told.violation.property == COUNTED

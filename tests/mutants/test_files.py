@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mmsim.check.properties import CLEAN, IMMUTABLE
+from mmsim.check.books import CLEAN
+from mmsim.check.promises import IMMUTABLE
 from mmsim.scenario import process
 from mmsim.strategies.copy_on_seal import copy_on_seal
 from mmsim.syscalls import (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mmsim.check.properties import AGREE, CLEAN, COUNT, LEAK, SEALED
+from mmsim.check.books import AGREE, CLEAN, COUNT, LEAK
+from mmsim.check.promises import SEALED
 from mmsim.strategies.sealing_v2 import sealing_v2
 from mmsim.syscalls import (
     EFAULT,

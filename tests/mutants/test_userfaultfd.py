@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsim.check.properties import AGREE, COUNT, LEAK
+from mmsim.check.books import AGREE, COUNT, LEAK
 from mmsim.syscalls import (
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,

@@ -15,6 +15,7 @@ from mmsim.syscalls import (
     EPERM,
     EROFS,
     F_SEAL_SEAL,
+    F_SEAL_WRITE,
     FS_IMMUTABLE_FL,
     MAP_PRIVATE,
     MAP_SHARED,
@@ -190,3 +191,11 @@ def test_writeback_and_the_disk():
         return first, seen, second, third, cut, (await sys.disk_contents(DISK, "f"))[:4]
 
     assert alone(caller, mounts=(DISK,)) == (b"orig", b"orig", b"late", b"next", (0, 0), b"ne\0\0")
+
+
+def test_a_file_on_a_tmpfs_is_born_sealed_against_seals():
+    async def caller(sys, _):
+        fd = await opened(sys, TMP)
+        return await sys.get_seals(fd), await sys.add_seals(fd, F_SEAL_WRITE)
+
+    assert alone(caller, mounts=(TMP,)) == (F_SEAL_SEAL, -EPERM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmsim.syscalls import (
+    EBUSY,
     EFAULT,
     EINVAL,
     ENOMEM,
@@ -10,16 +11,21 @@ from mmsim.syscalls import (
     MAP_PRIVATE,
     MAP_SHARED,
     MREMAP_MAYMOVE,
+    MS_RDONLY,
+    O_CREAT,
+    O_RDWR,
     PAGE_SIZE,
     PROT_NONE,
     PROT_READ,
     PROT_WRITE,
     SIGBUS,
     SIGSEGV,
+    Mount,
 )
 from tests.kernel.alone import alone, filled
 
 RW = PROT_READ | PROT_WRITE
+FILES = Mount("tmp")
 
 
 def test_mprotect_of_parts():
@@ -89,3 +95,38 @@ def test_mremap():
     assert alone(caller) == [
         True, b"orig", True, SIGBUS, True, SIGSEGV, -EINVAL, -EINVAL, -EINVAL, -EFAULT, -EFAULT, 0
     ]  # fmt: skip
+
+
+def test_what_grew_where_it_is_is_truncated_there():
+    async def caller(sys, _):
+        fd = await filled(sys, 2)
+        window = await sys.mmap(fd, RW, MAP_SHARED)
+        grown = await sys.mremap(window, PAGE_SIZE, 2 * PAGE_SIZE)
+        await sys.store(window + PAGE_SIZE, b"2nd.")
+        cut = await sys.ftruncate(fd, PAGE_SIZE)
+        return grown - window, cut, await sys.load(window + PAGE_SIZE, 4)
+
+    assert alone(caller) == (0, 0, SIGBUS)
+
+
+def test_what_moved_keeps_its_file_open():
+    async def caller(sys, _):
+        fd = await sys.open(FILES, "f", O_RDWR | O_CREAT)
+        window = await sys.mmap(fd, RW, MAP_SHARED)
+        await sys.mmap(fd, RW, MAP_SHARED)
+        moved = await sys.mremap(window, PAGE_SIZE, 2 * PAGE_SIZE, MREMAP_MAYMOVE)
+        closed = await sys.close(fd), await sys.munmap(window + PAGE_SIZE)
+        return moved > window, closed, await sys.remount(FILES, MS_RDONLY)
+
+    assert alone(caller, mounts=(FILES,)) == (True, (0, 0), -EBUSY)
+
+
+def test_a_mapping_that_was_cut_in_two_keeps_its_file_open():
+    async def caller(sys, _):
+        fd = await sys.open(FILES, "f", O_RDWR | O_CREAT)
+        window = await sys.mmap(fd, RW, MAP_SHARED, 3 * PAGE_SIZE)
+        cut = await sys.munmap(window + PAGE_SIZE)
+        answers = [await sys.close(fd), await sys.remount(FILES, MS_RDONLY)]
+        return cut, answers, await sys.munmap(window, 3 * PAGE_SIZE), await sys.remount(FILES, MS_RDONLY)
+
+    assert alone(caller, mounts=(FILES,)) == (0, [0, -EBUSY], 0, 0)

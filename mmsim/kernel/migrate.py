@@ -51,8 +51,8 @@ async def migrate_page_copy(k: Kernel, old: Page, new: Page) -> None:
 
 def places(vmas: frozenset[tuple[Mm, Vma]], index: int) -> tuple[tuple[Mm, Vma, int], ...]:
     """rmap_walk_file(): every mm, VMA and address at which page `index` of the file would be mapped."""
-    found = ((mm, vma, vma.start + (index - vma.pgoff) * PAGE_SIZE) for mm, vma in sorted(vmas, key=place_in_tree))
-    return tuple((mm, vma, address) for mm, vma, address in found if vma.start <= address < vma.end)
+    found = ((mm, vma, vma.address_of(index)) for mm, vma in sorted(vmas, key=place_in_tree))
+    return tuple((mm, vma, address) for mm, vma, address in found if address is not None)
 
 
 async def try_to_unmap(k: Kernel, mapping: AddressSpace, index: int, page: Page) -> None:

@@ -37,8 +37,8 @@ async def unmap_mapping_page(k: Kernel, mapping: AddressSpace, index: int, *, ev
     """unmap_mapping_range() for one page: clear the PTEs of every mapping of it, and if asked of its private copies."""
     async with mapping.i_mmap_mutex:
         for mm, vma in sorted(await mapping.i_mmap.load(), key=place_in_tree):
-            address = vma.start + (index - vma.pgoff) * PAGE_SIZE
-            if not vma.start <= address < vma.end:
+            address = vma.address_of(index)
+            if address is None:
                 continue
             async with mm.page_table_lock:
                 old = await mm.pte(address).load()

@@ -9,6 +9,7 @@ from mmsim.syscalls import (
     F_SEAL_WRITE,
     FALLOC_FL_KEEP_SIZE,
     FALLOC_FL_PUNCH_HOLE,
+    MAP_PRIVATE,
     MAP_SHARED,
     PAGE_SIZE,
     PROT_READ,
@@ -72,3 +73,27 @@ def test_a_pinned_page_that_was_punched_out_is_the_files_no_more():
         return punched, sealed, await sys.pread(fd, 4)
 
     assert alone(caller, devices=(Device("disk"),)) == (0, 0, bytes(4))
+
+
+def test_a_hole_is_found_through_a_mapping_that_begins_elsewhere():
+    async def caller(sys, _):
+        fd = await filled(sys, 3)
+        await sys.mmap(fd, RW, MAP_SHARED)
+        window = await sys.mmap(fd, RW, MAP_SHARED, 2 * PAGE_SIZE, PAGE_SIZE)
+        await sys.store(window, b"2nd.")
+        await sys.store(window + PAGE_SIZE, b"3rd.")
+        moved = await sys.move_pages(window + PAGE_SIZE), await sys.load(window + PAGE_SIZE, 4)
+        punched = await sys.fallocate(fd, PUNCH, 2 * PAGE_SIZE, PAGE_SIZE)
+        return moved, punched, await sys.load(window, 4), await sys.load(window + PAGE_SIZE, 4)
+
+    assert alone(caller) == ((0, b"3rd."), 0, b"2nd.", bytes(4))
+
+
+def test_a_hole_leaves_private_copies_alone():
+    async def caller(sys, _):
+        fd = await filled(sys)
+        window = await sys.mmap(fd, RW, MAP_PRIVATE)
+        await sys.store(window, b"mine")
+        return await sys.fallocate(fd, PUNCH, 0, PAGE_SIZE), await sys.load(window, 4), await sys.pread(fd, 4)
+
+    assert alone(caller) == (0, b"mine", bytes(4))

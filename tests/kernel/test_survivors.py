@@ -224,6 +224,16 @@ def test_what_a_design_denies_it_allows_again(strategy):
     assert answers(filled, caller, strategy) == {((0, -EPERM), 0, True)}
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
+def test_a_seal_leaves_private_copies_alone(strategy):
+    async def caller(sys, fd):
+        window = await sys.mmap(fd, RW, MAP_PRIVATE)
+        await sys.store(window, b"mine")
+        return await sys.add_seals(fd, F_SEAL_WRITE), await sys.load(window, 4), await sys.pread(fd, 4)
+
+    assert answers(filled, caller, strategy) == {(0, b"mine", b"orig")}
+
+
 def test_a_mount_that_could_not_be_made_read_only_can_be_written_all_of_it():
     async def caller(sys, _):
         untouched, pinned = [await sys.open(FILES, name, O_RDWR | O_CREAT) for name in "ab"]

@@ -44,7 +44,7 @@ class Edit:
                 pytest.skip("`make mutants` has just made another mistake in this line")
             at = places[-1 if self.last else 0]
             changed[at] = source[at].replace(line, becomes)
-        scope: dict[str, Any] = {}
+        scope = {}
         flags = __future__.annotations.compiler_flag
         exec(compile("\n".join(changed), inspect.getfile(function), "exec", flags), scope)
         monkeypatch.setattr(function, "__code__", scope[name].__code__)

@@ -199,12 +199,3 @@ def test_a_file_on_a_tmpfs_is_born_sealed_against_seals():
         return await sys.get_seals(fd), await sys.add_seals(fd, F_SEAL_WRITE)
 
     assert alone(caller, mounts=(TMP,)) == (F_SEAL_SEAL, -EPERM)
-
-
-def test_a_file_that_was_opened_once_more_is_closed_twice():
-    async def caller(sys, _):
-        fd = await opened(sys, TMP)
-        again = await sys.reopen(fd, O_RDONLY)
-        return again > 0, await sys.close(fd), await sys.remount(TMP, MS_RDONLY), await sys.close(again)
-
-    assert alone(caller, mounts=(TMP,)) == (True, 0, 0, 0)

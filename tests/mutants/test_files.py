@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from mmsim.check.books import CLEAN
+from mmsim.check.books import FILES as FILES_OPEN
 from mmsim.check.promises import IMMUTABLE
+from mmsim.kernel.open import open_inode
 from mmsim.scenario import process
 from mmsim.strategies.copy_on_seal import copy_on_seal
 from mmsim.syscalls import (
+    ENOENT,
     EPIPE,
     ETXTBSY,
     FS_IMMUTABLE_FL,
     MAP_SHARED,
     MS_RDONLY,
     O_CREAT,
+    O_RDONLY,
     O_RDWR,
     PAGE_SIZE,
     Mount,
@@ -51,6 +55,10 @@ async def read_only(sys):
     await program(sys)
     await sys.close(FD)
     await sys.remount(FILES, MS_RDONLY)
+
+
+async def reopens(sys, _):
+    await sys.reopen(FD, O_RDONLY)
 
 
 async def remounts(sys, _):
@@ -180,6 +188,14 @@ def what_can_be_written_can_be_mapped(opens_and_maps):
     return opens_and_maps > 0
 
 
+# ---- mistakes
+
+
+async def reopen_that_keeps_the_file(self, fd, flags):
+    file = await self._fdget(fd)
+    return -ENOENT if file is None else await self._install(await open_inode(self.k, file.inode, flags))
+
+
 MUTANTS = [
     Mutant(
         "the last close drops the writer of the mount before that of the file",
@@ -279,6 +295,12 @@ MUTANTS = [
         scene(two_pipes_one_full, reads_a_page, tees_a_word, always=(a_tee_waits,)),
         "a_tee_waits",
         (left_out("kernel.splice.do_tee", "await target.pipe.ring.wait_until(writable)"),),
+    ),
+    Mutant(
+        "a file that is opened once more stays open",
+        scene(program, reopens, closer, mounts=(FILES,)),
+        FILES_OPEN,
+        (("kernel.entry.mounts", "MountCalls.reopen", reopen_that_keeps_the_file),),
     ),
 ]
 

@@ -18,6 +18,7 @@ from mmsim.strategies import STRATEGIES
 from mmsim.strategies.copy_on_seal import copy_on_seal
 from mmsim.strategies.delayed_unmap import delayed_unmap
 from mmsim.strategies.looking import pages_in
+from mmsim.strategies.refuse_if_pinned import refuse_if_pinned
 from mmsim.strategies.unmap_then_look import unmap_then_wait
 from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import (
@@ -104,6 +105,21 @@ def test_what_was_there_before_is_active_and_enters_no_cache():
         return await sys.pread(3, 4), await sys.add_seals(3, F_SEAL_WRITE)
 
     assert answers(filled, caller) == {(b"orig", 0)}
+
+
+def test_a_scanner_refers_to_a_page_that_follows_a_hole():
+    async def setup(sys):
+        await sys.pwrite(await sys.memfd_create("file", MFD_ALLOW_SEALING), b"orig", PAGE_SIZE)
+
+    async def scanner(sys, _):
+        await sys.scan_pages()
+
+    async def sealer(sys, _):
+        return await sys.add_seals(3, F_SEAL_WRITE)
+
+    scene = Scenario(setup=setup, threads=(scanner, sealer))
+    told = check(Test("scanned", scene, refuse_if_pinned, release_named(NOW)))
+    assert {dict(outcome)["sealer"] for outcome in told.outcomes} == {0, -EBUSY}
 
 
 def test_a_page_that_a_userfaultfd_makes_enters_the_cache_as_well():

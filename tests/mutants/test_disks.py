@@ -1,0 +1,85 @@
+"""Mistakes in files on a disk, each a step or a lock left out or two steps swapped, that must be found."""
+
+from __future__ import annotations
+
+from mmsim.check.properties import CLEAN, STABLE
+from mmsim.kernel.ext4 import ext4_block_truncate_page, ext4_page_mkwrite, ext4_perform_write, ext4_setattr
+from mmsim.scenario import Scenario
+from mmsim.syscalls import MAP_SHARED, O_CREAT, O_RDWR, PROT_READ, PROT_WRITE, Mount, fill
+from tests.mutants.judged import Mutant, each, left_out, unlocked
+
+DISK, PICKY = Mount("disk", "ext4"), Mount("disk", "ext4", checksums=True)
+FD, WINDOW, RW = 3, 0x10000, PROT_READ | PROT_WRITE
+
+
+def on(mount, *threads, mapped=False):
+    """A file of one page, which the flusher has yet to write; or is written, and mapped to be stored to."""
+
+    async def setup(sys):
+        fd = await sys.open(mount, "f", O_RDWR | O_CREAT)
+        await sys.pwrite(fd, fill(b"orig"))
+        if mapped:
+            await sys.sync()
+            await sys.load(await sys.mmap(fd, RW, MAP_SHARED), 4)
+
+    return Scenario(setup=setup, threads=threads, mounts=(mount,))
+
+
+async def writer(sys, _):
+    await sys.pwrite(FD, fill(b"late"))
+
+
+async def storer(sys, _):
+    await sys.store(WINDOW, fill(b"late"))
+
+
+async def truncater(sys, _):
+    await sys.ftruncate(FD, 0)
+
+
+async def cutter(sys, _):
+    await sys.ftruncate(FD, 4)
+
+
+async def cuts_and_grows(sys, _):
+    await sys.ftruncate(FD, 4)
+    await sys.ftruncate(FD, 8)
+
+
+MUTANTS = [
+    Mutant(
+        "a write waits for no stable page",
+        on(PICKY, writer),
+        STABLE,
+        edit=left_out(ext4_perform_write, "await wait_for_stable_page(inode, page)"),
+    ),
+    Mutant(
+        "a truncation within a page waits for no stable page",
+        on(PICKY, cutter),
+        STABLE,
+        edit=left_out(ext4_block_truncate_page, "await wait_for_stable_page(inode, page)"),
+    ),
+    Mutant(
+        "a page is marked dirty before its end is cut off",
+        on(DISK, cuts_and_grows),
+        CLEAN,
+        edit=left_out(ext4_block_truncate_page, "await write_page(k, page, start, bytes(PAGE_SIZE - start))"),
+    ),
+    Mutant(
+        "a truncation does not keep writers away",
+        on(DISK, writer, truncater),
+        CLEAN,
+        edit=unlocked(ext4_setattr, "inode.i_mutex"),
+    ),
+    Mutant(
+        "a store leaves a page beyond the end locked",
+        on(DISK, storer, truncater, mapped=True),
+        "no lock inversion",
+        edit=left_out(ext4_page_mkwrite, "await page.lock.release()"),
+    ),
+]
+
+
+@each(MUTANTS)
+def test_the_mistake_is_found(mutant, monkeypatch):
+    mutant.try_on(monkeypatch)

@@ -1,12 +1,14 @@
 """A mutant: a kernel path or a strategy with one mistake, and the small scene in which the checker must see it."""
 
 from __future__ import annotations
+import __future__
 
 import importlib
 import inspect
 import os
-import re
+import pkgutil
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -26,42 +28,37 @@ ENOUGH = Bounds(max_states=60_000, max_seconds=60)
 
 @attrs.frozen
 class Edit:
-    """Lines of a function, and what stands in their place wherever it is called from; both without their margin."""
+    """A function below mmsim, and what becomes of some of its lines; of several alike the first changes, or the last."""
 
-    function: Any
-    was: str
-    becomes: str
+    where: str
+    lines: Mapping[str, str]
+    last: bool = False
 
-    def code(self):
-        """The function's, changed; None if these lines are not in it just once."""
-        lines = r"\n\1".join(re.escape(line) for line in self.was.splitlines())
-        becomes = self.becomes.splitlines()
-        text, times = re.subn(
-            rf"^( *){lines}$",
-            lambda found: "\n".join(found[1] + line for line in becomes),
-            textwrap.dedent(inspect.getsource(self.function)),
-            flags=re.MULTILINE,
-        )
-        if times != 1:
-            return None
-        found: dict[str, Any] = {}
-        exec(compile(text, "<edited>", "exec"), self.function.__globals__, found)  # its annotations stay text, as here
-        return found[self.function.__name__].__code__
-
-
-def left_out(function, line):
-    """A step is forgotten."""
-    return Edit(function, line, "pass")
+    def apply(self, monkeypatch):
+        """Whoever has imported the function runs the changed one."""
+        function = pkgutil.resolve_name(f"mmsim.{self.where}")
+        source = textwrap.dedent(inspect.getsource(function)).splitlines()
+        changed = list(source)
+        for line, becomes in self.lines.items():
+            places = [number for number, each in enumerate(source) if each.strip() == line]
+            if not places and coverage.LIMITS in os.environ:
+                pytest.skip("`make mutants` has just made another mistake in this line")
+            at = places[-1 if self.last else 0]
+            changed[at] = source[at].replace(line, becomes)
+        scope: dict[str, Any] = {}
+        flags = __future__.annotations.compiler_flag
+        exec(compile("\n".join(changed), inspect.getfile(function), "exec", flags), scope)
+        monkeypatch.setattr(function, "__code__", scope[function.__name__].__code__)
 
 
-def unlocked(function, lock):
-    """A lock is not taken."""
-    return Edit(function, f"async with {lock}:", "if True:")
+def swapped(where, first, second):
+    """Two lines in each other's place."""
+    return Edit(where, {first: second, second: first})
 
 
-def swapped(function, first, second):
-    """Two lines that follow one another change places."""
-    return Edit(function, f"{first}\n{second}", f"{second}\n{first}")
+def left_out(where, line, *, last=False):
+    """A line that is forgotten; of a lock, what it guards runs all the same."""
+    return Edit(where, {line: "if True:" if line.endswith(":") else "pass"}, last)
 
 
 @attrs.frozen
@@ -71,8 +68,7 @@ class Mutant:
     name: str
     scene: Scenario
     property: str
-    patches: tuple[tuple[str, str, Any], ...] = ()
-    edit: Edit | None = None
+    patches: tuple[tuple[str, str, Any] | Edit, ...] = ()
     mutated: Strategy | None = None
     strategy: Strategy = wait_for_pins
     release: str = "v3.17"
@@ -84,16 +80,14 @@ class Mutant:
         """Holds without the mistake, and not with it: `property` is broken, or a `sometimes` that is never seen."""
         sane = self.broken(self.strategy)
         assert not sane, sane
-        for module, name, replacement in self.patches:
+        for patch in self.patches:
+            if isinstance(patch, Edit):
+                patch.apply(monkeypatch)
+                continue
+            module, name, replacement = patch
             *owner, attribute = name.split(".")
             target = importlib.import_module(f"mmsim.{module}")
             monkeypatch.setattr(getattr(target, owner[0]) if owner else target, attribute, replacement)
-        if self.edit is not None:
-            code = self.edit.code()
-            if code is None and {coverage.RECORD, coverage.LIMITS} & set(os.environ):
-                pytest.skip("tests/mutation.py is trying another mistake in these lines")
-            assert code is not None, f"{self.name}: these lines are not in it"
-            monkeypatch.setattr(self.edit.function, "__code__", code)
         broken = self.broken(self.mutated or self.strategy)
         assert broken, f"{self.name} survives"
         assert self.property in broken, broken

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from mmsim.check.properties import CLEAN, STABLE
-from mmsim.kernel.ext4 import ext4_block_truncate_page, ext4_page_mkwrite, ext4_perform_write, ext4_setattr
 from mmsim.scenario import Scenario
 from mmsim.syscalls import MAP_SHARED, O_CREAT, O_RDWR, PROT_READ, PROT_WRITE, Mount, fill
-from tests.mutants.judged import Mutant, each, left_out, unlocked
+from tests.mutants.judged import Mutant, each, left_out
 
 DISK, PICKY = Mount("disk", "ext4"), Mount("disk", "ext4", checksums=True)
 FD, WINDOW, RW = 3, 0x10000, PROT_READ | PROT_WRITE
@@ -51,31 +50,35 @@ MUTANTS = [
         "a write waits for no stable page",
         on(PICKY, writer),
         STABLE,
-        edit=left_out(ext4_perform_write, "await wait_for_stable_page(inode, page)"),
+        patches=(left_out("kernel.ext4.ext4_perform_write", "await wait_for_stable_page(inode, page)"),),
     ),
     Mutant(
         "a truncation within a page waits for no stable page",
         on(PICKY, cutter),
         STABLE,
-        edit=left_out(ext4_block_truncate_page, "await wait_for_stable_page(inode, page)"),
+        patches=(left_out("kernel.ext4.ext4_block_truncate_page", "await wait_for_stable_page(inode, page)"),),
     ),
     Mutant(
         "a page is marked dirty before its end is cut off",
         on(DISK, cuts_and_grows),
         CLEAN,
-        edit=left_out(ext4_block_truncate_page, "await write_page(k, page, start, bytes(PAGE_SIZE - start))"),
+        patches=(
+            left_out(
+                "kernel.ext4.ext4_block_truncate_page", "await write_page(k, page, start, bytes(PAGE_SIZE - start))"
+            ),
+        ),
     ),
     Mutant(
         "a truncation does not keep writers away",
         on(DISK, writer, truncater),
         CLEAN,
-        edit=unlocked(ext4_setattr, "inode.i_mutex"),
+        patches=(left_out("kernel.ext4.ext4_setattr", "async with inode.i_mutex:"),),
     ),
     Mutant(
         "a store leaves a page beyond the end locked",
         on(DISK, storer, truncater, mapped=True),
         "no lock inversion",
-        edit=left_out(ext4_page_mkwrite, "await page.lock.release()"),
+        patches=(left_out("kernel.ext4.ext4_page_mkwrite", "await page.lock.release()"),),
     ),
 ]
 

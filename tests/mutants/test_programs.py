@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from mmsim.check.properties import LOST, SEALED
-from mmsim.kernel.exec import do_execve
-from mmsim.kernel.fork import do_exit, do_fork, dup_mmap
 from mmsim.scenario import Scenario, process
 from mmsim.strategies.sealing_v2 import sealing_v2
 from mmsim.syscalls import (
@@ -25,7 +23,7 @@ from mmsim.syscalls import (
     fill,
 )
 from tests.mutants import scenes
-from tests.mutants.judged import Edit, Mutant, each, swapped, unlocked
+from tests.mutants.judged import Mutant, each, left_out, swapped
 
 RW = PROT_READ | PROT_WRITE
 TMP, SLOW, NIC = Mount("tmp"), Device("slow"), Device("nic", transport="rdma")
@@ -166,7 +164,11 @@ MUTANTS = [
         "execve() unmaps before the device has answered",
         scene(memfd_and_program, process(reads_and_runs), sealer, devices=(SLOW,), mounts=(TMP,)),
         SEALED,
-        edit=swapped(do_execve, "await k.process.reqs_active.wait_until(nothing_in_flight)", "await mmput(k)"),
+        patches=(
+            swapped(
+                "kernel.exec.do_execve", "await k.process.reqs_active.wait_until(nothing_in_flight)", "await mmput(k)"
+            ),
+        ),
         strategy=sealing_v2,
     ),
     Mutant(
@@ -179,14 +181,14 @@ MUTANTS = [
             always=(no_page_outlives_the_truncation,),
         ),
         "no_page_outlives_the_truncation",
-        edit=unlocked(do_execve, "k.mm.mmap_lock"),
+        patches=(left_out("kernel.exec.do_execve", "async with k.mm.mmap_lock:"),),
         release="v6.12",
     ),
     Mutant(
         "fork() copies mappings while others unmap them",
         scene(scenes.mapped, forker, unmaps_and_seals, children=(scenes.storing_child,)),
         SEALED,
-        edit=unlocked(dup_mmap, "parent.mmap_lock"),
+        patches=(left_out("kernel.fork.dup_mmap", "async with parent.mmap_lock:"),),
     ),
     Mutant(
         "fork() holds off the lock-less walk every other time",
@@ -199,11 +201,7 @@ MUTANTS = [
             words_per_page=2,
         ),
         LOST,
-        edit=Edit(
-            dup_mmap,
-            "protected = await copy_pte_range(k, mm, vma)\nif guarded:\n    await parent.write_protect_seq.inc()",
-            "protected = await copy_pte_range(k, mm, vma)",
-        ),
+        patches=(left_out("kernel.fork.dup_mmap", "await parent.write_protect_seq.inc()", last=True),),
         release="v5.11",
     ),
     Mutant(
@@ -216,7 +214,7 @@ MUTANTS = [
             always=(memory_was_copied_after_descriptors,),
         ),
         "memory_was_copied_after_descriptors",
-        edit=swapped(do_fork, "await copy_files(k, child)", "await dup_mmap(k, child)"),
+        patches=(swapped("kernel.fork.do_fork", "await copy_files(k, child)", "await dup_mmap(k, child)"),),
     ),
     Mutant(
         "exit() closes the descriptors before the memory goes",
@@ -227,7 +225,7 @@ MUTANTS = [
             always=(memory_is_gone_before_descriptors_are,),
         ),
         "memory_is_gone_before_descriptors_are",
-        edit=swapped(do_exit, "await mmput(k)", "await exit_files(k)"),
+        patches=(swapped("kernel.fork.do_exit", "await mmput(k)", "await exit_files(k)"),),
     ),
     Mutant(
         "exit() lets registered buffers go before the descriptors",
@@ -238,7 +236,7 @@ MUTANTS = [
             sometimes=(registered_buffers_may_outlive_them,),
         ),
         "registered_buffers_may_outlive_them",
-        edit=swapped(do_exit, "await exit_files(k)", "await io_ring_exit(k)"),
+        patches=(swapped("kernel.fork.do_exit", "await exit_files(k)", "await io_ring_exit(k)"),),
         release="v6.18",
     ),
 ]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from mmsim.check import Test, check
 from mmsim.check.properties import LOST, SEALED
-from mmsim.kernel.io_uring import get_rsrc_node, io_unregister_buffer
 from mmsim.kernel.releases import release_named
 from mmsim.scenario import Scenario
 from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import F_SEAL_WRITE
 from mmsim.verdict import Violated
 from tests.mutants import scenes
-from tests.mutants.judged import Mutant, each, unlocked
+from tests.mutants.judged import Mutant, each, left_out
 from tests.mutants.scenes import DISK, FD, LATE, NEXT, WINDOW
 
 
@@ -49,14 +48,14 @@ MUTANTS = [
         "a request takes a buffer that is being unregistered",
         scene(registered, reader, sealer),
         SEALED,
-        edit=unlocked(get_rsrc_node, "uring_lock(k.process)"),
+        patches=(left_out("kernel.io_uring.get_rsrc_node", "async with uring_lock(k.process):"),),
         release="v6.18",
     ),
     Mutant(
         "a buffer is unregistered while a request takes it",
         scene(registered, reader, sealer),
         SEALED,
-        edit=unlocked(io_unregister_buffer, "uring_lock(k.process)"),
+        patches=(left_out("kernel.io_uring.io_unregister_buffer", "async with uring_lock(k.process):"),),
         release="v6.18",
     ),
 ]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from mmsim.check.properties import LEAK
-from mmsim.kernel.af_unix import unix_stream_read
-from mmsim.kernel.algif_aead import aead_sendpage, decrypt
-from mmsim.kernel.entry.descriptors import Descriptors
 from mmsim.scenario import Scenario
 from mmsim.syscalls import EBADMSG, EPIPE, F_SEAL_WRITE, MFD_ALLOW_SEALING, fill
-from tests.mutants.judged import Mutant, each, left_out, swapped, unlocked
+from tests.mutants.judged import Mutant, each, left_out, swapped
 
 BUG = "no kernel bug"
 FD, READ, WRITE, SOCKET, FLAG = 3, 4, 5, 6, 7
@@ -130,29 +127,31 @@ MUTANTS = [
         "a call on two descriptors keeps the first",
         scene(pipe, last_reader, bystander, always=(a_pipe_that_nobody_reads_is_broken,)),
         "a_pipe_that_nobody_reads_is_broken",
-        edit=left_out(Descriptors._on_both, "await self._fdput(file)"),
+        patches=(left_out("kernel.entry.descriptors.Descriptors._on_both", "await self._fdput(file)"),),
     ),
     Mutant(
         "close() gives the number back when all is over",
         scene(pipe, closer, sees_the_end_and_opens, always=(a_descriptor_that_was_closed_is_free,)),
         "a_descriptor_that_was_closed_is_free",
-        edit=swapped(
-            Descriptors.close,
-            "await self.k.process.open_fds.fetch_update(without_fd, fd)",
-            "await fput(self.k, file)",
+        patches=(
+            swapped(
+                "kernel.entry.descriptors.Descriptors.close",
+                "await self.k.process.open_fds.fetch_update(without_fd, fd)",
+                "await fput(self.k, file)",
+            ),
         ),
     ),
     Mutant(
         "two read a socket at once",
         scene(two_bytes, reader, other_reader),
         LEAK,
-        edit=unlocked(unix_stream_read, "file.iolock"),
+        patches=(left_out("kernel.af_unix.unix_stream_read", "async with file.iolock:"),),
     ),
     Mutant(
         "two decrypt the same at once",
         scene(one_ciphertext, decrypts_and_passes_on, likewise),
         BUG,
-        edit=unlocked(decrypt, "file.sk_lock"),
+        patches=(left_out("kernel.algif_aead.decrypt", "async with file.sk_lock:"),),
     ),
     Mutant(
         "a page is sent while others are decrypted",
@@ -163,14 +162,14 @@ MUTANTS = [
             always=(nothing_is_given_back_that_was_not_decrypted,),
         ),
         "nothing_is_given_back_that_was_not_decrypted",
-        edit=unlocked(aead_sendpage, "file.sk_lock"),
+        patches=(left_out("kernel.algif_aead.aead_sendpage", "async with file.sk_lock:"),),
         release="v4.14",
     ),
     Mutant(
         "what was decrypted stays where it was",
         scene(one_page_to_decrypt, decrypts_and_seals, always=(what_was_decrypted_is_given_back,)),
         "what_was_decrypted_is_given_back",
-        edit=left_out(decrypt, "await pull_tsgl(k, file)"),
+        patches=(left_out("kernel.algif_aead.decrypt", "await pull_tsgl(k, file)"),),
     ),
 ]
 

@@ -61,7 +61,7 @@ async def tee_many(k: Kernel, source: File, wanted: int) -> int:
     refusing = k.release.has(REFUSES_MANY_REFERENCES)
     granted: int = await buffer.page.refcount.fetch_update(referred, wanted, refusing)
     if granted:
-        number = await k.world.cell(f"{k.cpu}.crowds_made", 0).add_return(1) - 1
+        number = await k.number("crowds_made")
         await k.world.handle(Crowd, f"{k.cpu}.crowd[{number}]").bufs.store(References(buffer.page, granted))
     await source.pipe.mutex.release()
     return granted or -EFAULT

@@ -44,7 +44,8 @@ def referred(count: int, wanted: int, refusing: bool) -> tuple[int, int]:
     if is_used_up(count):
         msg = "a reference is taken on an object that has none: it is already free"
         raise KernelBug(msg)
-    granted = min(wanted, max(INT_MAX + 1 - count, 0) if count > 0 else 0) if refusing else wanted
+    room = INT_MAX + 1 - count if count > 0 else 0
+    granted = min(wanted, room) if refusing else wanted
     return wrapped(count + granted), granted
 
 

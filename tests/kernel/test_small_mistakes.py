@@ -1,0 +1,145 @@
+"""Answers that tell a kernel with one small mistake in it from a sane one: a sign, an index, a loop that ends early."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmsim.check import Test, check
+from mmsim.kernel.releases import release_named
+from mmsim.scenario import Scenario
+from mmsim.strategies.wait_for_pins import wait_for_pins
+from mmsim.syscalls import (
+    EBADMSG,
+    EINVAL,
+    ENOMEM,
+    MAP_PRIVATE,
+    MAP_SHARED,
+    PAGE_SIZE,
+    PROT_READ,
+    PROT_WRITE,
+    Device,
+)
+from mmsim.verdict import Violated
+from tests.kernel.alone import alone, filled, nothing, outcomes
+
+RW = PROT_READ | PROT_WRITE
+DISK = Device("disk")
+NOW = "v6.18"
+
+
+def bug(thread, *, children=(), release=NOW):
+    """What the kernel says of a thread that asks for what is not modelled."""
+    scenario = Scenario(setup=nothing, threads=(thread,), children=children)
+    found = check(Test("t", scenario, wait_for_pins, release_named(release)))
+    assert isinstance(found, Violated)
+    return found.violation.detail
+
+
+# ---- forking
+
+
+@pytest.mark.parametrize("pinned", [False, True], ids=["not there", "pinned"])
+def test_fork_copies_what_follows_a_page_that_is(pinned):
+    async def child(sys, window):
+        return await sys.load(0x11000, 4)
+
+    async def parent(sys, _):
+        window = await sys.mmap(await filled(sys, 2), RW, MAP_PRIVATE, 2 * PAGE_SIZE)
+        await sys.store(window + PAGE_SIZE, b"mine")
+        io = await sys.submit_direct_read(DISK, window, b"late") if pinned else 0
+        await sys.fork(child)
+        await sys.store(window + PAGE_SIZE, b"next")
+        return await sys.wait_for(io)
+
+    told = outcomes(parent, children=(child,), devices=(DISK,), release=NOW)
+    assert told == {"parent": 4 if pinned else 0, "child": b"mine"}
+
+
+def test_nobody_forks_himself():
+    async def child(sys, _):
+        await sys.fork(child)
+
+    async def parent(sys, _):
+        await sys.fork(child)
+
+    assert "list it in `children` after the child that forks it" in bug(parent, children=(child,))
+
+
+# ---- sockets
+
+
+def test_a_socket_is_read_in_the_order_it_was_written():
+    async def caller(sys, _):
+        one, other = await sys.socketpair()
+        await sys.write(one, b"ab")
+        await sys.write(one, b"cd")
+        return await sys.read(other, 3), await sys.read(other, 3)
+
+    assert alone(caller) == (b"abc", b"d")
+
+
+def test_the_sequence_number_is_parked_where_the_tag_begins():
+    async def caller(sys, _):
+        fd = await filled(sys)
+        read, write = await sys.pipe()
+        operation = await sys.af_alg()
+        for offset in (0, 32):
+            await sys.splice(fd, offset, write, 16)
+            await sys.splice(read, None, operation, 16)
+        decrypted = await sys.read(operation, 32)
+        return decrypted, await sys.pread(fd, 4), await sys.pread(fd, 4, 32)
+
+    assert alone(caller, release="v4.14") == (-EBADMSG, b"orig", b"esn!")
+
+
+# ---- pages in great numbers, and I/O in small
+
+
+def test_a_page_that_one_pipe_has_may_be_teed():
+    async def caller(sys, _):
+        read, write = await sys.pipe()
+        await sys.write(write, b"x")
+        return await sys.tee_many(read, 3)
+
+    assert alone(caller, release="v5.1") == 3
+
+
+@pytest.mark.parametrize(("data", "answer"), [(b"", -EINVAL), (b"x", 1)])
+def test_the_least_that_a_device_reads(data, answer):
+    async def caller(sys, _):
+        window = await sys.mmap(await filled(sys), RW, MAP_SHARED)
+        return await sys.wait_for(await sys.submit_direct_read(DISK, window, data))
+
+    assert alone(caller, devices=(DISK,)) == answer
+
+
+def test_a_byte_is_read_into_a_registered_buffer():
+    async def caller(sys, _):
+        window = await sys.mmap(await filled(sys), RW, MAP_SHARED)
+        buffer = await sys.register_buffer(window)
+        io = await sys.submit_read_fixed(DISK, buffer, b"x")
+        return await sys.wait_for(io), await sys.load(window, 4)
+
+    assert alone(caller, devices=(DISK,), release=NOW) == (1, b"xrig")
+
+
+@pytest.mark.parametrize(("start", "length"), [(0, 1), (1, PAGE_SIZE)])
+def test_a_registered_buffer_of_parts_of_pages_is_not_modelled(start, length):
+    async def caller(sys, _):
+        window = await sys.mmap(await filled(sys), RW, MAP_SHARED)
+        await sys.register_buffer(window + start, length)
+
+    assert "whole pages" in bug(caller)
+
+
+# ---- moving
+
+
+def test_a_mapping_stays_where_it_is_unless_it_may_move():
+    async def caller(sys, _):
+        fd = await filled(sys)
+        window = await sys.mmap(fd, RW, MAP_SHARED)
+        await sys.mmap(fd, RW, MAP_SHARED)
+        return await sys.mremap(window, PAGE_SIZE, 2 * PAGE_SIZE)
+
+    assert alone(caller) == -ENOMEM

@@ -7,23 +7,29 @@ import pytest
 from mmsim.check import Test, check
 from mmsim.kernel.releases import release_named
 from mmsim.scenario import Scenario
+from mmsim.strategies.delayed_unmap import delayed_unmap
 from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import (
     EBADMSG,
     EINVAL,
     ENOMEM,
+    ETXTBSY,
     MAP_PRIVATE,
     MAP_SHARED,
+    O_CREAT,
+    O_RDWR,
     PAGE_SIZE,
     PROT_READ,
     PROT_WRITE,
     Device,
+    Mount,
+    fill,
 )
 from mmsim.verdict import Violated
 from tests.kernel.alone import alone, filled, nothing, outcomes
 
 RW = PROT_READ | PROT_WRITE
-DISK = Device("disk")
+DISK, EXT4, TMP = Device("nvme"), Mount("disk", "ext4"), Mount("tmp")
 NOW = "v6.18"
 
 
@@ -35,7 +41,7 @@ def bug(thread, *, children=(), release=NOW):
     return found.violation.detail
 
 
-# ---- forking
+# ---- fork and execve
 
 
 @pytest.mark.parametrize("pinned", [False, True], ids=["not there", "pinned"])
@@ -63,6 +69,31 @@ def test_nobody_forks_himself():
         await sys.fork(child)
 
     assert "list it in `children` after the child that forks it" in bug(parent, children=(child,))
+
+
+def test_a_design_that_asks_before_execve_does_not_forget_who_has_the_file_open():
+    async def program(sys, _):
+        await sys.pwrite(await sys.open(TMP, "prog", O_RDWR | O_CREAT), fill(b"text"))
+        return await sys.execve(TMP, "prog")
+
+    assert alone(program, mounts=(TMP,), strategy=delayed_unmap) == -ETXTBSY
+
+
+def test_where_execve_denies_nobody_nothing_is_taken_back():
+    async def child(sys, _):
+        await sys.exit()
+
+    async def program(sys, _):
+        for name in ("prog", "other"):
+            fd = await sys.open(TMP, name, O_RDWR | O_CREAT)
+            await sys.pwrite(fd, fill(b"text"))
+            await sys.close(fd)
+        await sys.execve(TMP, "prog")
+        await sys.fork(child)
+        return await sys.load(await sys.execve(TMP, "other"), 4)
+
+    told = outcomes(program, children=(child,), mounts=(TMP,), strategy=delayed_unmap, release="v6.12")
+    assert told == {"program": b"text", "child": None}
 
 
 # ---- sockets
@@ -130,6 +161,20 @@ def test_a_registered_buffer_of_parts_of_pages_is_not_modelled(start, length):
         await sys.register_buffer(window + start, length)
 
     assert "whole pages" in bug(caller)
+
+
+# ---- files on a disk
+
+
+def test_a_page_that_was_cut_off_its_file_is_dirtied_for_nobody():
+    async def caller(sys, _):
+        fd = await sys.open(EXT4, "f", O_RDWR | O_CREAT)
+        await sys.pwrite(fd, fill(b"orig"))
+        window = await sys.mmap(fd, RW, MAP_SHARED)
+        io = await sys.submit_direct_read(DISK, window, b"late")
+        return await sys.ftruncate(fd, 0), await sys.wait_for(io)
+
+    assert alone(caller, devices=(DISK,), mounts=(EXT4,)) == (0, 4)
 
 
 # ---- moving

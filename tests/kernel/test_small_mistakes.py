@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from mmsim.check import Test, check
-from mmsim.kernel.releases import release_named
+from mmsim.kernel.releases import V3_17, release_named
 from mmsim.scenario import Scenario
 from mmsim.strategies.delayed_unmap import delayed_unmap
 from mmsim.strategies.wait_for_pins import wait_for_pins
+from mmsim.strategies.writable_user_pages import writable_user_pages_slow
 from mmsim.syscalls import (
     EBADMSG,
     EINVAL,
@@ -25,8 +26,9 @@ from mmsim.syscalls import (
     Mount,
     fill,
 )
-from mmsim.verdict import Violated
+from mmsim.verdict import Holds, Violated
 from tests.kernel.alone import alone, filled, nothing, outcomes
+from tests.mutants import scenes
 
 RW = PROT_READ | PROT_WRITE
 DISK, EXT4, TMP = Device("nvme"), Mount("disk", "ext4"), Mount("tmp")
@@ -163,6 +165,18 @@ def test_a_registered_buffer_of_parts_of_pages_is_not_modelled(start, length):
     assert "whole pages" in bug(caller)
 
 
+# ---- pins
+
+
+def test_a_pin_says_whether_it_was_taken_without_a_lock():
+    """The design that counts no such pin misses those of pages that are in the page table already, and only those."""
+    found = [
+        check(Test("t", scenes.scene(setup, scenes.leaver, scenes.sealer), writable_user_pages_slow, V3_17))
+        for setup in (scenes.touched, scenes.mapped)
+    ]
+    assert [type(verdict) for verdict in found] == [Violated, Holds]
+
+
 # ---- files on a disk
 
 
@@ -175,6 +189,33 @@ def test_a_page_that_was_cut_off_its_file_is_dirtied_for_nobody():
         return await sys.ftruncate(fd, 0), await sys.wait_for(io)
 
     assert alone(caller, devices=(DISK,), mounts=(EXT4,)) == (0, 4)
+
+
+def test_a_file_on_a_disk_is_written_across_pages():
+    async def caller(sys, _):
+        fd = await sys.open(EXT4, "f", O_RDWR | O_CREAT)
+        data = b"ab" + fill(b"orig") + b"yz"
+        written = await sys.pwrite(fd, data, PAGE_SIZE - 2)
+        again = await sys.pwrite(fd, b"AB", PAGE_SIZE - 2)
+        await sys.sync()
+        seen, disk = await sys.pread(fd, 4 * PAGE_SIZE), await sys.disk_contents(EXT4, "f")
+        return written == len(data), again, seen == disk == bytes(PAGE_SIZE - 2) + b"AB" + data[2:]
+
+    assert alone(caller, mounts=(EXT4,)) == (True, 2, True)
+
+
+@pytest.mark.parametrize("end", [0, 4, PAGE_SIZE, PAGE_SIZE + 4])
+def test_what_a_truncation_cut_off_comes_back_as_zeros(end):
+    async def caller(sys, _):
+        fd = await sys.open(EXT4, "f", O_RDWR | O_CREAT)
+        await sys.pwrite(fd, fill(b"orig", 3) + b"tail")
+        await sys.sync()
+        answers = await sys.ftruncate(fd, end), await sys.ftruncate(fd, 3 * PAGE_SIZE + 4)
+        await sys.sync()
+        return answers, await sys.pread(fd, 4 * PAGE_SIZE) == await sys.disk_contents(EXT4, "f") == expected
+
+    expected = fill(b"orig", 3)[:end] + bytes(3 * PAGE_SIZE + 4 - end)
+    assert alone(caller, mounts=(EXT4,)) == ((0, 0), True)
 
 
 # ---- moving

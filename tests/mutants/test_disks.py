@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mmsim.check.properties import CLEAN, STABLE
+from mmsim.check.books import CLEAN
+from mmsim.check.properties import STABLE
 from mmsim.scenario import Scenario
 from mmsim.syscalls import MAP_SHARED, O_CREAT, O_RDWR, PROT_READ, PROT_WRITE, Mount, fill
 from tests.mutants.judged import Mutant, each, left_out

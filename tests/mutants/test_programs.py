@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mmsim.check.properties import LOST, SEALED
+from mmsim.check.promises import SEALED
+from mmsim.check.properties import LOST
 from mmsim.scenario import Scenario, process
 from mmsim.strategies.sealing_v2 import sealing_v2
 from mmsim.syscalls import (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mmsim.check import Test, check
-from mmsim.check.properties import LOST, SEALED
+from mmsim.check.promises import SEALED
+from mmsim.check.properties import LOST
 from mmsim.kernel.releases import release_named
 from mmsim.scenario import Scenario
 from mmsim.strategies.wait_for_pins import wait_for_pins

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsim.check.properties import LEAK
+from mmsim.check.books import LEAK
 from mmsim.scenario import Scenario
 from mmsim.syscalls import EBADMSG, EPIPE, F_SEAL_WRITE, MFD_ALLOW_SEALING, fill
 from tests.mutants.judged import Mutant, each, left_out, swapped

@@ -29,6 +29,7 @@ from mmsim.syscalls import (
 from mmsim.verdict import Holds, Violated
 from tests.kernel.alone import alone, filled, nothing, outcomes
 from tests.mutants import scenes
+from tests.mutants.scenes import WINDOW
 
 RW = PROT_READ | PROT_WRITE
 DISK, EXT4, TMP = Device("nvme"), Mount("disk", "ext4"), Mount("tmp")
@@ -175,6 +176,20 @@ def test_a_pin_says_whether_it_was_taken_without_a_lock():
         for setup in (scenes.touched, scenes.mapped)
     ]
     assert [type(verdict) for verdict in found] == [Violated, Holds]
+
+
+@pytest.mark.parametrize(("release", "kept"), [("v5.10", False), (NOW, True)])
+def test_fork_tells_by_the_pin_what_is_pinned(release, kept):
+    """A page that the fault brought in: fork() leaves it to the parent if whoever pinned it says FOLL_PIN."""
+
+    async def parent(sys, _):
+        await sys.submit_direct_read(DISK, WINDOW, b"late")
+        await sys.fork(scenes.child)
+        await sys.store(WINDOW + 4, b"next")
+
+    scene = Scenario(setup=scenes.private, threads=(parent,), children=(scenes.child,), devices=(DISK,))
+    found = check(Test("t", scene, wait_for_pins, release_named(release)))
+    assert isinstance(found, Holds if kept else Violated)
 
 
 # ---- files on a disk

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from mmsim.check.books import CLEAN
+from mmsim.check.books import AGREE, CLEAN
 from mmsim.check.properties import STABLE
 from mmsim.scenario import Scenario
-from mmsim.syscalls import MAP_SHARED, O_CREAT, O_RDWR, PROT_READ, PROT_WRITE, Mount, fill
-from tests.mutants.judged import Mutant, each, left_out
+from mmsim.syscalls import MAP_SHARED, O_CREAT, O_RDWR, PAGE_SIZE, PROT_READ, PROT_WRITE, SIGBUS, Mount, fill
+from tests.mutants.judged import Edit, Mutant, each, left_out
 
 DISK, PICKY = Mount("disk", "ext4"), Mount("disk", "ext4", checksums=True)
+MKWRITE = "if await page.mapping.load() is not inode.mapping or index * PAGE_SIZE >= await inode.i_size.load():"
 FD, WINDOW, RW = 3, 0x10000, PROT_READ | PROT_WRITE
 
 
@@ -46,6 +47,39 @@ async def cuts_and_grows(sys, _):
     await sys.ftruncate(FD, 8)
 
 
+async def hole(sys):
+    """A mapped page that is not in the cache."""
+    fd = await sys.open(DISK, "f", O_RDWR | O_CREAT)
+    await sys.ftruncate(fd, PAGE_SIZE)
+    await sys.mmap(fd, PROT_READ, MAP_SHARED)
+
+
+async def untouched(sys):
+    """One that is, and that no page table has."""
+    fd = await sys.open(DISK, "f", O_RDWR | O_CREAT)
+    await sys.pwrite(fd, fill(b"orig"))
+    await sys.sync()
+    await sys.mmap(fd, RW, MAP_SHARED)
+
+
+async def loader(sys, _):
+    await sys.load(WINDOW, 4)
+
+
+async def cuts_off_and_loads(sys, _):
+    await sys.ftruncate(FD, 0)
+    return await sys.load(WINDOW, 4)
+
+
+async def cuts_off_and_grows(sys, _):
+    await sys.ftruncate(FD, 0)
+    await sys.ftruncate(FD, PAGE_SIZE)
+
+
+def nothing_is_mapped_beyond_the_end(cuts_off_and_loads):
+    return cuts_off_and_loads == SIGBUS
+
+
 MUTANTS = [
     Mutant(
         "a write waits for no stable page",
@@ -74,6 +108,27 @@ MUTANTS = [
         on(DISK, writer, truncater),
         CLEAN,
         patches=(left_out("kernel.ext4.ext4_setattr", "async with inode.i_mutex:"),),
+    ),
+    Mutant(
+        "a fault maps a page just beyond the end",
+        Scenario(
+            setup=hole, threads=(loader, cuts_off_and_loads), mounts=(DISK,), always=(nothing_is_mapped_beyond_the_end,)
+        ),
+        "nothing_is_mapped_beyond_the_end",
+        patches=(
+            Edit(
+                "kernel.filemap.filemap_fault",
+                {
+                    "if index * PAGE_SIZE < await inode.i_size.load():": "if index * PAGE_SIZE <= await inode.i_size.load():"
+                },
+            ),
+        ),
+    ),
+    Mutant(
+        "a store maps a page that was cut off a file that has grown since",
+        Scenario(setup=untouched, threads=(storer, cuts_off_and_grows), mounts=(DISK,)),
+        AGREE,
+        patches=(Edit("kernel.ext4.ext4_page_mkwrite", {MKWRITE: MKWRITE.replace(" or ", " and ")}),),
     ),
     Mutant(
         "a store leaves a page beyond the end locked",

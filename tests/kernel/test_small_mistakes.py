@@ -22,6 +22,7 @@ from mmsim.syscalls import (
     PAGE_SIZE,
     PROT_READ,
     PROT_WRITE,
+    UFFDIO_REGISTER_MODE_MISSING,
     Device,
     Mount,
     fill,
@@ -192,6 +193,26 @@ def test_fork_tells_by_the_pin_what_is_pinned(release, kept):
     assert isinstance(found, Holds if kept else Violated)
 
 
+def test_what_a_userfaultfd_resolves_is_pinned_after_what_was_pinned_before_it():
+    async def setup(sys):
+        fd = await filled(sys)
+        await sys.ftruncate(fd, 3 * PAGE_SIZE)
+        window = await sys.mmap(fd, RW, MAP_SHARED, 3 * PAGE_SIZE)
+        await sys.uffd_register(window + PAGE_SIZE, PAGE_SIZE, UFFDIO_REGISTER_MODE_MISSING)
+
+    async def resolver(sys, _):
+        await sys.uffd_copy(WINDOW + PAGE_SIZE, fill(b"copy"))
+
+    async def writer(sys, _):
+        return await sys.wait_for(await sys.submit_direct_write(DISK, WINDOW, 2 * PAGE_SIZE))
+
+    scene = Scenario(setup=setup, threads=(resolver, writer), devices=(DISK,))
+    found = check(Test("t", scene, wait_for_pins, release_named(NOW)))
+    assert isinstance(found, Holds)
+    answers = {dict(outcome)["writer"] for outcome in found.outcomes}
+    assert {answer for answer in answers if isinstance(answer, int)} == {2 * PAGE_SIZE}  # the device may stay silent
+
+
 # ---- files on a disk
 
 
@@ -217,6 +238,17 @@ def test_a_file_on_a_disk_is_written_across_pages():
         return written == len(data), again, seen == disk == bytes(PAGE_SIZE - 2) + b"AB" + data[2:]
 
     assert alone(caller, mounts=(EXT4,)) == (True, 2, True)
+
+
+def test_a_truncation_to_the_same_size_clears_what_lies_beyond():
+    async def caller(sys, _):
+        fd = await sys.open(EXT4, "f", O_RDWR | O_CREAT)
+        await sys.pwrite(fd, b"orig")
+        window = await sys.mmap(fd, RW, MAP_SHARED)
+        await sys.store(window, b"nextlate")
+        return await sys.ftruncate(fd, 4), await sys.load(window, 8)
+
+    assert alone(caller, mounts=(EXT4,)) == (0, b"next" + bytes(4))
 
 
 @pytest.mark.parametrize("end", [0, 4, PAGE_SIZE, PAGE_SIZE + 4])

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
+from mmsim.check import Test, check
 from mmsim.check.books import LEAK
+from mmsim.kernel.releases import V3_17
 from mmsim.scenario import Scenario
+from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import EBADMSG, EPIPE, F_SEAL_WRITE, MFD_ALLOW_SEALING, fill
+from mmsim.verdict import Violated
 from tests.mutants.judged import Mutant, each, left_out, swapped
 
 BUG = "no kernel bug"
@@ -177,3 +183,19 @@ MUTANTS = [
 @each(MUTANTS)
 def test_the_mistake_is_found(mutant, monkeypatch):
     mutant.try_on(monkeypatch)
+
+
+async def silent_peers(sys):
+    await pipe(sys)
+    await sys.af_alg()
+    await sys.socketpair()
+
+
+@pytest.mark.parametrize("fd", [SOCKET, SOCKET + 1], ids=["aead", "unix"])
+def test_who_is_sent_nothing_sleeps_and_does_not_look_for_ever(fd):
+    async def waiter(sys, _):
+        await sys.read(fd, 1)
+
+    found = check(Test("t", scene(silent_peers, waiter), wait_for_pins, V3_17))
+    assert isinstance(found, Violated)
+    assert found.violation.property == "no deadlock"

@@ -22,6 +22,7 @@ from mmsim.syscalls import (
     PAGE_SIZE,
     PROT_READ,
     PROT_WRITE,
+    SIGBUS,
     UFFDIO_REGISTER_MODE_MISSING,
     Device,
     Mount,
@@ -238,6 +239,17 @@ def test_a_file_on_a_disk_is_written_across_pages():
         return written == len(data), again, seen == disk == bytes(PAGE_SIZE - 2) + b"AB" + data[2:]
 
     assert alone(caller, mounts=(EXT4,)) == (True, 2, True)
+
+
+def test_no_private_copy_outlives_what_it_was_copied_from():
+    async def caller(sys, _):
+        fd = await sys.open(EXT4, "f", O_RDWR | O_CREAT)
+        await sys.pwrite(fd, fill(b"orig"))
+        window = await sys.mmap(fd, RW, MAP_PRIVATE)
+        await sys.store(window, b"mine")
+        return await sys.ftruncate(fd, 0), await sys.load(window, 4)
+
+    assert alone(caller, mounts=(EXT4,)) == (0, SIGBUS)
 
 
 def test_a_truncation_to_the_same_size_clears_what_lies_beyond():

@@ -12,8 +12,6 @@ arithmetic and checksums, because one write is enough.
 
 from __future__ import annotations
 
-import attrs
-
 from mmsim.kernel.releases import PEDIT_COPIES_EACH_KEY, PEDIT_COPIES_WHAT_IT_HINTED
 from mmsim.kernel.skbuff import SkBuff, skb_ensure_writable, skb_store_bits
 from mmsim.kernel.types import Kernel
@@ -31,7 +29,6 @@ async def tcf_pedit_act(k: Kernel, skb: SkBuff) -> SkBuff:
         skb = await skb_ensure_writable(k, skb, end)
     elif k.release.has(PEDIT_COPIES_WHAT_IT_HINTED):
         skb = await skb_ensure_writable(k, skb, len(KEY))
-    else:
-        skb = attrs.evolve(skb, cloned=False)  # skb_unclone(): a head of its own, and the same fragments
+    # Before, skb_unclone() saw to a head of its own, which is not modelled; the fragments stayed the same.
     await skb_store_bits(k, skb, HEADER, KEY)
     return skb

@@ -104,6 +104,6 @@ class UnixSocket(SocketFile):
 
 async def unix_socketpair(k: Kernel) -> tuple[UnixSocket, UnixSocket]:
     """Two connected sockets."""
-    number = await k.world.cell(f"{k.cpu}.socketpairs_made", 0).add_return(1) - 1
+    number = await k.number("socketpairs_made")
     first, second = (k.world.handle(UnixSocket, f"{k.cpu}.socketpair[{number}].{end}") for end in "ab")
     return first, second

@@ -89,5 +89,5 @@ class AeadSocket(SocketFile):
 
 async def af_alg_accept(k: Kernel) -> AeadSocket:
     """A new operation."""
-    number = await k.world.cell(f"{k.cpu}.operations_made", 0).add_return(1) - 1
+    number = await k.number("operations_made")
     return k.world.handle(AeadSocket, f"{k.cpu}.aead[{number}]")

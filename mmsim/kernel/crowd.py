@@ -44,7 +44,8 @@ def referred(count: int, wanted: int, refusing: bool) -> tuple[int, int]:
     if is_used_up(count):
         msg = "a reference is taken on an object that has none: it is already free"
         raise KernelBug(msg)
-    granted = min(wanted, max(INT_MAX + 1 - count, 0) if count > 0 else 0) if refusing else wanted
+    room = INT_MAX + 1 - count if count > 0 else 0
+    granted = min(wanted, room) if refusing else wanted
     return wrapped(count + granted), granted
 
 
@@ -61,7 +62,7 @@ async def tee_many(k: Kernel, source: File, wanted: int) -> int:
     refusing = k.release.has(REFUSES_MANY_REFERENCES)
     granted: int = await buffer.page.refcount.fetch_update(referred, wanted, refusing)
     if granted:
-        number = await k.world.cell(f"{k.cpu}.crowds_made", 0).add_return(1) - 1
+        number = await k.number("crowds_made")
         await k.world.handle(Crowd, f"{k.cpu}.crowd[{number}]").bufs.store(References(buffer.page, granted))
     await source.pipe.mutex.release()
     return granted or -EFAULT

@@ -96,7 +96,7 @@ async def queue_io(
     node: RegisteredBuffer | None = None,
 ) -> Io:
     """submit_bio()."""
-    number = await k.next_io.add_return(1) - 1
+    number = await k.number("ios_made")
     io = k.world.handle(Io, f"{k.cpu}.io[{number}]")
     await k.process.reqs_active.inc()
     await device.queue.update(queued, Request(io, k.mm, address, pins, data, k.process, node))

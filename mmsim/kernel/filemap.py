@@ -130,9 +130,11 @@ async def read_cache_page(k: Kernel, inode: Inode, index: int) -> Page:
     """The file's page `index` with what the disk has, locked and with a reference."""
     page = await find_or_create_page(k, inode.mapping, index)
     if PG_UPTODATE not in await page.flags.load():
-        content = await inode.disk(index).load()
-        for number in k.words:
-            await page.word(number).store(content[number * k.word_size :][: k.word_size])
+        # No block is asked for beyond the end, where a truncation may have yet to free what the disk has.
+        if index * PAGE_SIZE < await inode.i_size.load():
+            content = await inode.disk(index).load()
+            for number in k.words:
+                await page.word(number).store(content[number * k.word_size :][: k.word_size])
         await page.flags.test_and_set(PG_UPTODATE)
     return page
 

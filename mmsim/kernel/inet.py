@@ -151,7 +151,7 @@ async def inet_socketpair(
     if protocol not in (IPPROTO_UDP, IPPROTO_TCP) or (consumer is Consumer.RXRPC and protocol != IPPROTO_UDP):
         msg = f"sockets of protocol {protocol} with {consumer} are not modelled: take UDP, or TCP for ESP and pedit"
         raise KernelBug(msg)
-    number = await k.world.cell(f"{k.cpu}.connections_made", 0).add_return(1) - 1
+    number = await k.number("connections_made")
     kind = partial(InetSocket, protocol=protocol, consumer=consumer, tapped=tapped)
     first, second = (k.world.handle(kind, f"{k.cpu}.connection[{number}].{end}") for end in "ab")
     return first, second

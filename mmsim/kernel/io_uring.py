@@ -64,7 +64,7 @@ async def io_register_buffer(k: Kernel, address: int, length: int) -> Registered
         pins = await get_user_pages(k, k.mm, address, length // PAGE_SIZE, Caller.IO_URING, write=True)
         if isinstance(pins, int):
             return pins
-        number = await k.world.cell(f"{k.cpu}.buffers_made", 0).add_return(1) - 1
+        number = await k.number("buffers_made")
         buffer = k.world.handle(RegisteredBuffer, f"{k.cpu}.buffer[{number}]")
         await buffer.address.store(address)
         await buffer.pins.store(pins)

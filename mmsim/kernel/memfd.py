@@ -78,7 +78,7 @@ async def memfd_create(k: Kernel, name: str, flags: int) -> File | int:
         return -EINVAL
     if len(name.encode()) > MFD_NAME_MAX_LEN:
         return -EINVAL
-    number = await k.world.cell(f"{k.cpu}.memfds_made", 0).add_return(1) - 1
+    number = await k.number("memfds_made")
     full_name = f"memfd:{name}" + (f"#{number}" if number else "")
     inode = k.world.handle(hugetlb_inode if flags & MFD_HUGETLB else Inode, f"{full_name}.inode")
     if flags & MFD_NOEXEC_SEAL:

@@ -68,7 +68,7 @@ async def open_inode(k: Kernel, inode: Inode, flags: int) -> File | int:
 
     Whoever only truncates has it as long as that takes (handle_truncate()).
     """
-    number = await k.world.cell(f"{k.cpu}.files_opened", 0).add_return(1) - 1
+    number = await k.number("files_opened")
     name = f"{k.cpu}.opened[{number}].{flags:#o}.{inode.name}"
     file = k.world.handle(partial(File, inode=inode, flags=flags & ~(O_CREAT | O_TRUNC)), name)
     if file.writable or flags & O_TRUNC:

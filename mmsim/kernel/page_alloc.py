@@ -20,7 +20,7 @@ ONE_REFERENCE = 1
 
 async def alloc_page(k: Kernel, nr_pages: int = 1) -> Page:
     """A page of zeros with one reference."""
-    number = await k.next_page.add_return(1) - 1
+    number = await k.number("pages_made")
     page = k.world.handle(partial(Page, nr_pages=nr_pages), f"{k.cpu}.page[{number}]")
     for word in k.words:
         await page.word(word).store(bytes(k.word_size))

@@ -288,7 +288,7 @@ def pipefs_inode(world: World, pipe: Pipe) -> Inode:
 
 async def create_pipe_files(k: Kernel) -> tuple[PipeFile, PipeFile]:
     """A new pipe: its read end and its write end."""
-    number = await k.world.cell(f"{k.cpu}.pipes_made", 0).add_return(1) - 1
+    number = await k.number("pipes_made")
     pipe = k.world.handle(Pipe, f"{k.cpu}.pipe[{number}]")
     ends = (("r", O_RDONLY), ("w", O_WRONLY))
     read, write = (

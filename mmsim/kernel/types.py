@@ -410,13 +410,15 @@ class Kernel(Named):
         self.cpus = cpus
         self.shmem_huge = shmem_huge
         self.cpu = name
-        self.next_page: Cell[int] = world.cell(f"{name}.pages_made", 0)
-        self.next_io: Cell[int] = world.cell(f"{name}.ios_made", 0)
 
     @property
     def mm(self) -> Mm:
         """current->mm."""
         return self.process.mm
+
+    async def number(self, made: str) -> int:
+        """How many things of a kind this CPU has made before: what the next one is told from them by."""
+        return await self.world.cell(f"{self.cpu}.{made}", 0).add_return(1) - 1
 
 
 def use(word: bytes, page: Page | str = "") -> bytes:

@@ -96,7 +96,7 @@ async def pin_and_export(k: Kernel, inode: Inode, offset: int, length: int) -> F
                     await k.strategy.unpin(k, other)
                 return -EINVAL
             pins.append(pin)
-    number = await k.world.cell(f"{k.cpu}.dma_bufs_made", 0).add_return(1) - 1
+    number = await k.number("dma_bufs_made")
     name = f"{k.cpu}.dmabuf[{number}]"
     buffer = k.world.handle(DmaBuf, f"{name}.inode")
     await buffer.held.store(tuple(pins or pages))

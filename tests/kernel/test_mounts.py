@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from mmsim.check import Test, check
+from mmsim.kernel.releases import V3_17
+from mmsim.scenario import Scenario
+from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import (
     EACCES,
     EBADF,
@@ -34,6 +38,7 @@ from mmsim.syscalls import (
     Mount,
     fill,
 )
+from mmsim.verdict import Holds
 from tests.kernel.alone import alone
 
 RW = PROT_READ | PROT_WRITE
@@ -199,3 +204,21 @@ def test_a_file_on_a_tmpfs_is_born_sealed_against_seals():
         return await sys.get_seals(fd), await sys.add_seals(fd, F_SEAL_WRITE)
 
     assert alone(caller, mounts=(TMP,)) == (F_SEAL_SEAL, -EPERM)
+
+
+def test_a_file_can_be_closed_and_its_mount_remounted_while_it_is_opened_again():
+    """/proc/self/fd gives the path, and keeps nobody from ending the right to write that the descriptor had."""
+
+    async def setup(sys):
+        return await opened(sys, TMP)
+
+    async def opener(sys, fd):
+        return await sys.reopen(fd, O_RDWR)
+
+    async def remounter(sys, fd):
+        return await sys.close(fd), await sys.remount(TMP, MS_RDONLY)
+
+    found = check(Test("t", Scenario(setup=setup, threads=(opener, remounter), mounts=(TMP,)), wait_for_pins, V3_17))
+    assert isinstance(found, Holds)
+    answers = {dict(outcome)["opener"] for outcome in found.outcomes if dict(outcome)["remounter"] == (0, 0)}
+    assert answers == {-ENOENT, -EROFS}

@@ -20,11 +20,11 @@ class MountCalls(Descriptors):
         return file if isinstance(file, int) else await self._install(file)
 
     async def reopen(self, fd: int, flags: int) -> int:
-        file = await self._fdget(fd)
+        # proc_fd_link() takes the path alone: whoever closes the file meanwhile ends its right to write.
+        file = await self._file(fd)
         if file is None:
             return -ENOENT  # a descriptor that is not open has no link in /proc/self/fd
         opened = await open_inode(self.k, file.inode, flags)
-        await self._fdput(file)
         return opened if isinstance(opened, int) else await self._install(opened)
 
     async def remount(self, mount: Mount, flags: int) -> int:

@@ -18,7 +18,7 @@ import pytest
 from mmsim.conformance.kernels import build, cpio, wire
 from mmsim.conformance.kernels import guest as guests
 from mmsim.conformance.kernels.guest import Guest
-from mmsim.conformance.kernels.image import Image, image
+from mmsim.conformance.kernels.image import LIBRARY, LOADER, Image, image
 from mmsim.conformance.profile import nearest, number_of, profile
 from mmsim.conformance.real import ARENA, FIRST
 from mmsim.conformance.sequential import model
@@ -219,6 +219,8 @@ class Script:
     text: str
     path: Path = Path("script")
     user_mode = True
+    advice = Image.advice
+    libc = Path("none")
 
     def command(self, _initramfs, _scratch, line):
         code = f"import os; os.dup2({line}, 0); os.dup2({line}, 1); os.execv('/bin/sh', ['sh', '-c', {self.text!r}])"
@@ -246,6 +248,10 @@ def no_build(monkeypatch):
     ("text", "said"),
     [
         ("echo 'Kernel panic - not syncing' >&2", "does not boot: it ended (Kernel panic - not syncing)"),
+        (
+            "echo \"version 'GLIBC_2.99' not found\" >&2",
+            "; put ld-linux-x86-64.so.2 and libc.so.6 of a newer C library",
+        ),
         ("sleep 100 & sleep 100", "does not boot: nothing was heard of it for 0.3 s"),
         (f"{HELLO}; sleep 100", "does not get through the programs: "),
         (f"{HELLO}; dd bs=1 count=4 >/dev/null 2>&1", "does not get through the programs: it ended"),
@@ -327,6 +333,70 @@ def members(group):
         if int(its) == group and state not in "ZX":
             found.append(entry.parent.name)
     return found
+
+
+# ---- a C library of its own
+
+BEGINS_ANEW = """
+#include <stdio.h>
+#include <unistd.h>
+const char banner[] = "User Mode Linux";
+int main(int argc, char **argv)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	int letter;
+
+	if (argc == 1)
+		return execl("/proc/self/exe", argv[0], banner, NULL);
+	while ((letter = fgetc(maps)) != EOF)
+		putchar(letter);
+	return 0;
+}
+"""
+"""What begins anew as user-mode Linux does, and then tells what it is made of."""
+
+
+def libraries():
+    """This machine's loader and C library, which this process has."""
+    paths = {Path(line.split()[-1]) for line in Path("/proc/self/maps").read_text().splitlines()}
+    return [path for path in paths if path.name in {LOADER, LIBRARY}]
+
+
+@pytest.fixture
+def begins_anew(tmp_path):
+    if len(libraries()) < 2:
+        pytest.skip("this machine has another C library")
+    try:
+        command = build.compiler()
+    except UserError as error:
+        pytest.skip(str(error))
+    built = tmp_path / "linux.uml"
+    subprocess.run([command, "-xc", "-", "-o", built], input=BEGINS_ANEW.encode(), check=True)
+    (tmp_path / "scratch").mkdir()
+    return built
+
+
+def started(path, scratch):
+    """The objects of what an image's command starts."""
+    uml = image(str(path))
+    command = uml.command(scratch / "initramfs", scratch, 3)[:1]
+    environment = {**os.environ, **uml.environment(scratch)}
+    maps = subprocess.run(command, env=environment, cwd=scratch, capture_output=True, check=True, text=True).stdout
+    return {line.split()[-1] for line in maps.splitlines() if "/" in line}
+
+
+def test_an_image_with_a_c_library_of_its_own(begins_anew, tmp_path):
+    scratch = tmp_path / "scratch"
+    assert str(begins_anew) in started(begins_anew, scratch)
+    folder = tmp_path / "linux.uml.libc"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"linux\.uml\.libc has no ld-linux"):
+        started(begins_anew, scratch)
+    for path in libraries():
+        shutil.copy(path, folder)
+    for _ in range(2):  # a guest may have to be booted again
+        assert started(begins_anew, scratch) == {str(scratch / "linux"), *map(str, folder.iterdir())}
+    assert image(str(begins_anew)).advice("version 'GLIBC_2.99' not found") != ""
 
 
 # ---- profiles: which release of the model a kernel is

@@ -262,7 +262,7 @@ class Guest:
         for sign in ("mmsim executor:", "Kernel panic", "not found", "error"):
             telling = [line for line in lines if sign in line]
             if telling:
-                return f" ({telling[-1][:200]})"
+                return f" ({telling[-1][:200]}){self._image.advice(telling[-1])}"
         return f" ({lines[-1][:200]})" if lines else ""
 
 

@@ -145,7 +145,7 @@ def fetched(folder: Path, only: list[str]) -> list[Path]:
     """Debian's kernels, unpacked there."""
     apt = Apt(folder / "apt")
     packages = wanted(apt.run("apt-cache", "pkgnames", "linux-").split())
-    versions = re.findall(rf"^{UML} \| (\S+) \|", apt.run("apt-cache", "madison", UML).replace("   ", ""), re.MULTILINE)
+    versions = re.findall(rf"^ *{UML} \| +(\S+) \|", apt.run("apt-cache", "madison", UML), re.MULTILINE)
     found = []
     for package in [*packages, *(f"{UML}={number}" for number in sorted(set(versions), key=natural))]:
         if only and not any(f"-{each}." in package or f"={each}um" in package for each in only):

@@ -28,7 +28,18 @@ from mmsim.errors import UserError
 from mmsim.kernel.releases import release_named
 from mmsim.report import programs as report
 from mmsim.strategies.wait_for_pins import wait_for_pins
-from mmsim.syscalls import F_SEAL_EXEC, F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_WRITE, MFD_ALLOW_SEALING, PAGE_SIZE
+from mmsim.syscalls import (
+    F_SEAL_EXEC,
+    F_SEAL_FUTURE_WRITE,
+    F_SEAL_GROW,
+    F_SEAL_WRITE,
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    MADV_DONTNEED,
+    MFD_ALLOW_SEALING,
+    MFD_HUGETLB,
+    PAGE_SIZE,
+)
 from tests.conformance.machine import descendants
 from tests.conformance.test_programs import mmsim
 
@@ -236,7 +247,7 @@ def says(magic, told):
     return f"printf '{octal}'"
 
 
-HELLO = says(wire.HELLO, b"6.1.0\nDebian 6.1.192-2\n1\n0\n1\n1\n")
+HELLO = says(wire.HELLO, b"6.1.0\nDebian 6.1.192-2\n1\n0\n1\n1\n0\n")
 
 
 @pytest.fixture
@@ -466,6 +477,28 @@ MOVE_OF_TWO = (
     Call(0, "mremap", (ARENA, 2 * PAGE_SIZE, 2 * PAGE_SIZE, 3, ARENA + 8 * PAGE_SIZE)),
 )
 OVERLAP_OF_NOTHING = (Call(0, "mremap", (ARENA, PAGE_SIZE, PAGE_SIZE, 3, ARENA)),)
+HUGE = Call(0, "memfd_create", ("file", MFD_ALLOW_SEALING | MFD_HUGETLB))
+GROWN_BY_A_MAPPING = (HUGE, sealed(F_SEAL_GROW), mapped(3), Call(0, "pread", (FD, PAGE_SIZE, 0)))
+NOT_BY_ONE_TO_READ = (HUGE, mapped(1), Call(0, "load", (ARENA, 1)))
+PUNCH = Call(0, "fallocate", (FD, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 1, PAGE_SIZE))
+HOLE_WITHIN_A_PAGE = (HUGE, SIZED, mapped(3), Call(0, "store", (ARENA, 65, 2)), PUNCH, Call(0, "pread", (FD, 2, 0)))
+SEALED_HOLE_WITHIN_A_PAGE = (HUGE, SIZED, sealed(F_SEAL_WRITE), PUNCH)
+SEALED_HOLE = (*SEALED_HOLE_WITHIN_A_PAGE[:-1], attrs.evolve(PUNCH, arguments=(*PUNCH.arguments[:-1], 2 * PAGE_SIZE)))
+PAGE_NOT_FILLED = (HUGE, Call(0, "fallocate", (FD, 0, 0, 1)), mapped(1), Call(0, "load", (ARENA, 1)))
+PRIVATE = Call(0, "mmap", (FD, 3, 0x12, PAGE_SIZE, 0, ARENA))
+ALL = Call(0, "fallocate", (FD, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 2 * PAGE_SIZE))
+HOLE_IN_A_COPY = (HUGE, SIZED, PRIVATE, Call(0, "store", (ARENA, 65, 1)), ALL, Call(0, "load", (ARENA, 1)))
+STORED_BESIDE = (
+    Call(0, "mmap", (FD, 3, 0x11, PAGE_SIZE, 0, ARENA + PAGE_SIZE)),
+    Call(0, "store", (ARENA + PAGE_SIZE, 65, 1)),
+)
+LOAD_IN_A_HOLE = (HUGE, SIZED, PRIVATE, Call(0, "load", (ARENA, 1)), *STORED_BESIDE, Call(0, "load", (ARENA, 1)))
+DONTNEED = (HUGE, SIZED, mapped(3), Call(0, "madvise", (ARENA, PAGE_SIZE, MADV_DONTNEED)))
+MOVE = Call(0, "mremap", (ARENA, PAGE_SIZE, PAGE_SIZE, 3, ARENA + 8 * PAGE_SIZE))
+MOVE_OF_HUGE, GROWTH_OF_HUGE = (
+    (HUGE, SIZED, mapped(3), attrs.evolve(MOVE, arguments=(ARENA, PAGE_SIZE, size, 3, ARENA + 8 * PAGE_SIZE)))
+    for size in (PAGE_SIZE, 2 * PAGE_SIZE)
+)
 WRITE_ONLY = (SEALABLE, SIZED, mapped(2), Call(0, "load", (ARENA, 1)))
 EPERM, EBUSY, EFAULT, EINVAL = -1, -16, -14, -22
 
@@ -480,6 +513,17 @@ DIFFERING = [
     (TAKEN_OUT_AND_PUT_BACK, {"v6.12.90": ARENA, "v6.18.15": EPERM}),
     (MOVE_OF_TWO, {"v6.12.117": EFAULT, "v6.16.12": EFAULT, "v6.17.13": ARENA + 8 * PAGE_SIZE}),
     (OVERLAP_OF_NOTHING, {"v5.10.262": EINVAL, "v6.1.192": EFAULT, "v6.16.12": EFAULT, "v6.17.13": EINVAL}),
+    (GROWN_BY_A_MAPPING, dict.fromkeys(("v5.10.262", "v6.1.192", "v7.3.4"), bytes(PAGE_SIZE))),
+    (NOT_BY_ONE_TO_READ, dict.fromkeys(("v5.10.262", "v6.1.192", "v7.3.4"), "SIGBUS")),
+    (HOLE_WITHIN_A_PAGE, {"v5.10.262": b"AA", "v6.1.192": b"A\0", "v7.3.4": b"A\0"}),
+    (SEALED_HOLE_WITHIN_A_PAGE, {"v5.10.262": 0, "v6.1.192": EPERM, "v7.3.4": EPERM}),
+    (SEALED_HOLE, {"v5.10.262": EPERM, "v6.1.192": EPERM}),
+    (PAGE_NOT_FILLED, {"v5.10.262": "SIGBUS", "v6.1.192": b"\0", "v7.3.4": b"\0"}),
+    (HOLE_IN_A_COPY, dict.fromkeys(("v5.10.262", "v6.12.118", "v7.3.4"), b"\0")),
+    (LOAD_IN_A_HOLE, dict.fromkeys(("v5.10.262", "v6.12.118", "v7.3.4"), b"\0")),
+    (DONTNEED, {"v5.10.262": EINVAL, "v6.1.192": 0, "v7.3.4": 0}),
+    (MOVE_OF_HUGE, {"v5.10.262": EINVAL, "v6.1.192": ARENA + 8 * PAGE_SIZE, "v7.3.4": ARENA + 8 * PAGE_SIZE}),
+    (GROWTH_OF_HUGE, dict.fromkeys(("v5.10.262", "v6.1.192", "v7.3.4"), EINVAL)),
     (WRITE_ONLY, {"v6.1.176": b"\0", "v6.1.176-um": "SIGSEGV"}),
 ]
 

@@ -42,6 +42,7 @@ from mmsim.syscalls import (
 )
 from tests.conformance.machine import descendants
 from tests.conformance.test_programs import mmsim
+from tests.kernels import wanted
 
 # ---- the archive
 
@@ -586,6 +587,16 @@ def test_without_a_static_library(monkeypatch, tmp_path):
     monkeypatch.setattr(build, "compiler", lambda: str(compiler))
     with pytest.raises(UserError, match=r"is a static C library there.*cannot find -lc"):
         build.executor(tmp_path)
+
+
+# ---- which of apt's packages are asked
+
+
+def test_the_newest_kernel_of_a_series_and_of_some_the_oldest():
+    names = [f"linux-image-6.12.{number}-cloud-amd64" for number in ("90+deb13", "90+deb13.1", "118+deb13", "94+deb13")]
+    names += ["linux-image-6.19.9+deb13-cloud-amd64", "linux-binary-6.19.14+deb13-cloud-amd64", "linux-image-amd64"]
+    names += ["linux-image-6.19.14+deb13-cloud-amd64", "linux-image-6.19.20+deb13-amd64"]
+    assert wanted(names) == [names[0], names[2], names[5]]
 
 
 # ---- images, where there are some

@@ -270,7 +270,7 @@ static void put_number(int64_t value)
 	put((((uint64_t)value << 1) ^ (uint64_t)(value >> 63)) << 2 | NUMBER);
 }
 
-/* What was read, as runs of one byte.  Less than a unit cannot differ by what a program did: no content is such. */
+/* What was read, as runs of one byte; if they are not of whole units, -EBADMSG, which the model never answers. */
 static void put_content(size_t length)
 {
 	size_t runs = 0, at = 0;

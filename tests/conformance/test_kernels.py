@@ -536,6 +536,14 @@ def test_stable_releases_and_builds_differ(program, answers):
     assert told == answers
 
 
+def test_a_file_is_of_the_kind_that_its_own_program_says():
+    """Though the model's machine is not made anew for each program."""
+    release = release_named("v6.12.118")
+    programs = [(memfd, Call(0, "write", (FD, 65, 1))) for memfd in (SEALABLE, HUGE, SEALABLE, HUGE)]
+    told = [model.perform(program, wait_for_pins, release)[-1] for program in programs]
+    assert told == [1, EINVAL, 1, EINVAL]
+
+
 # ---- bad input
 
 

@@ -7,8 +7,9 @@
 
 The kernels come from the archives that this machine's apt is set up for, out of the suites in `SUITES`.  They are
 unpacked into a cache folder and nothing is installed; lists and downloads of apt are in that folder too.  A bzImage
-needs qemu-system-x86_64, without which only user-mode Linux is asked.  Exit status: 0 all agreed, 1 a difference, 2
-nothing to compare.
+needs qemu-system-x86_64, without which only user-mode Linux is asked.  A user-mode Linux that does not start, for this
+machine's C library is older than it wants, gets one from there (see mmsim/conformance/kernels/image.py).  Exit status: 0
+all agreed, 1 a difference, 2 nothing to compare.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import platformdirs
 
 from mmsim.conformance.kernels.guest import Guest
-from mmsim.conformance.kernels.image import QEMU, image
+from mmsim.conformance.kernels.image import LIBRARY, LOADER, QEMU, image
 from mmsim.conformance.sequential.run import ProgramsResult, conform_programs
 from mmsim.errors import UserError
 from mmsim.report import programs as report
@@ -42,6 +43,7 @@ BOTH_ENDS = {"5.10", "6.12"}
 """Series of whose stable releases the oldest is asked too, for answers changed between it and the newest."""
 PACKAGE = re.compile(r"linux-(?:image|binary)-(?P<name>(?P<series>\d+\.\d+)\.\d+.*-cloud-amd64)")
 UML = "user-mode-linux"
+LIBC = "libc6"
 FEWEST = 2000
 
 
@@ -89,6 +91,12 @@ class Apt:
             raise UserError(msg)
         return done.stdout
 
+    def download(self, package: str) -> Path:
+        """The package's file."""
+        self.run("apt-get", "download", package)
+        (deb,) = (self._folder / "debs").glob("*.deb")
+        return deb
+
     @staticmethod
     def _sources() -> Iterator[str]:
         """The suites, from wherever this machine's apt gets Debian."""
@@ -129,47 +137,59 @@ def wanted(names: Iterable[str]) -> list[str]:
 
 
 def natural(name: str) -> list[int]:
-    """The numbers in a name, for ordering."""
-    return list(map(int, re.findall(r"\d+", name)))
+    """The numbers in a name up to the flavour (amd64), for ordering."""
+    return list(map(int, re.findall(r"\d+", name.partition("-cloud")[0])))
 
 
 def fetched(folder: Path, only: list[str]) -> list[Path]:
     """Debian's kernels, unpacked there."""
     apt = Apt(folder / "apt")
     packages = wanted(apt.run("apt-cache", "pkgnames", "linux-").split())
-    versions = re.findall(rf"^{UML} \| (\S+) \|", apt.run("apt-cache", "madison", UML).replace("   ", ""), re.MULTILINE)
+    versions = re.findall(rf"^ *{UML} \| +(\S+) \|", apt.run("apt-cache", "madison", UML), re.MULTILINE)
     found = []
     for package in [*packages, *(f"{UML}={number}" for number in sorted(set(versions), key=natural))]:
         if only and not any(f"-{each}." in package or f"={each}um" in package for each in only):
             continue
         kernel = folder / package.replace("=", "-").removeprefix("linux-binary-").removeprefix("linux-image-")
         if not kernel.exists():
-            unpack(apt, folder, package, kernel)
+            unpack(apt, package, {r"vmlinuz.*|linux\.uml": kernel})
+        if package.startswith(UML) and not starts(kernel):
+            libc = image(str(kernel)).libc
+            libc.mkdir(exist_ok=True)
+            files = {re.escape(name): libc / name for name in (LOADER, LIBRARY)}
+            if not all(map(Path.exists, files.values())):
+                unpack(apt, LIBC, files)
         found.append(kernel)
     return found
 
 
-def unpack(apt: Apt, folder: Path, package: str, to: Path) -> None:
-    """Take the image out of a package."""
-    apt.run("apt-get", "download", package)
-    (deb,) = (folder / "apt" / "debs").glob("*.deb")
+def unpack(apt: Apt, package: str, files: Mapping[str, Path]) -> None:
+    """Take files out of a package: by an expression for the name, where each goes."""
+    print(f"fetching {package}", file=sys.stderr, flush=True)
+    deb = apt.download(package)
     try:
         with (
             subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE) as unpacked,
             tarfile.open(fileobj=unpacked.stdout, mode="r|") as tar,
         ):
             for member in tar:
-                name = Path(member.name).name
-                if member.isfile() and (name.startswith("vmlinuz") or name == "linux.uml"):
-                    content = tar.extractfile(member)
-                    assert content is not None
-                    to.write_bytes(content.read())
-                    to.chmod(0o755)
+                for name, to in files.items() if member.isfile() else ():
+                    if re.fullmatch(name, Path(member.name).name):
+                        content = tar.extractfile(member)
+                        assert content is not None
+                        to.write_bytes(content.read())
+                        to.chmod(0o755)
     finally:
         deb.unlink()
-    if not to.exists():
-        msg = f"{package} has no kernel in it"
-        raise UserError(msg)
+    for to in files.values():
+        if not to.exists():
+            msg = f"{package} has no {to.name} in it"
+            raise UserError(msg)
+
+
+def starts(uml: Path) -> bool:
+    """Whether the machine's C library is new enough for it."""
+    return subprocess.run([uml, "--version"], capture_output=True, check=False).returncode == 0
 
 
 def compared(path: Path, programs: int, seed: int) -> Row:

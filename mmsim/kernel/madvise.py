@@ -11,6 +11,7 @@ from __future__ import annotations
 from mmsim.kernel.memory_zap import zap_pte_range
 from mmsim.kernel.mmap import cut, page_align
 from mmsim.kernel.page_alloc import put_page
+from mmsim.kernel.releases import MADVISE_REFUSES_HUGETLB
 from mmsim.kernel.strategy import counted
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.types import Kernel, Mm, Vma
@@ -28,6 +29,8 @@ async def do_madvise(k: Kernel, start: int, length: int, advice: int) -> int:
         for vma in await mm.mmap.load():
             for piece in cut(vma, start, end):
                 if start <= piece.start < end:
+                    if vma.file.inode.sb.kind == "hugetlbfs" and k.release.has(MADVISE_REFUSES_HUGETLB):
+                        return -EINVAL
                     await zap_page_range(k, mm, piece)
                     mapped += piece.end - piece.start
     return 0 if mapped == end - start else -ENOMEM

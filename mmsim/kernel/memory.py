@@ -1,8 +1,9 @@
 """Page faults and the CPU's own loads and stores.
 
 Follows mm/memory.c (handle_mm_fault, do_read_fault, do_cow_fault, do_shared_fault, do_wp_page) and
-arch/x86/mm/fault.c (__do_page_fault), v3.17.  One instruction accesses one word.  A fault is answered with VM_FAULT_
-bits, for get_user_pages() has to know whether a private page was made (VM_FAULT_WRITE).
+arch/x86/mm/fault.c (__do_page_fault), v3.17, and where a private mapping is of hugetlbfs mm/hugetlb.c
+(hugetlb_no_page).  One instruction accesses one word.  A fault is answered with VM_FAULT_ bits, for get_user_pages()
+has to know whether a private page was made (VM_FAULT_WRITE).
 
 From v5.19 on a private page that one page table alone maps is marked PG_ANON_EXCLUSIVE: it may be written in place,
 whoever else holds a reference.  The mark is set on a page before its PTE is, and fork() takes it away.
@@ -22,11 +23,12 @@ from mmsim.kernel.huge_memory import get_huge_zero_page, vma_is_anonymous
 from mmsim.kernel.migrate import migration_entry_wait
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.releases import ANON_EXCLUSIVE, REUSES_BY_MAPCOUNT, UDMABUF_MAPS_PFNS, USER_MODE
-from mmsim.kernel.shmem import shmem_fault, write_page
+from mmsim.kernel.shmem import beyond_end, is_hole, shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
 from mmsim.kernel.types import (
     HPAGE_PMD_NR,
     PG_ANON_EXCLUSIVE,
+    VM_MAYWRITE,
     VM_READ,
     VM_UFFD,
     VM_UFFD_MINOR,
@@ -73,6 +75,10 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
         return VM_FAULT_RETRY
     if vma.file.inode.sb.kind == "dma-buf" and k.release.has(UDMABUF_MAPS_PFNS):
         return await vmf_insert_pfn(mm, vma, address, write=write)
+    if vma.file.inode.sb.kind == "hugetlbfs" and not vma.shared and vma.flags & VM_MAYWRITE:
+        fault = await hugetlb_no_page(k, mm, vma, address, write=write)
+        if fault is not None:
+            return fault
     page = await vma_fault(k, vma, vma.index(address))
     if page is None:
         return VM_FAULT_SIGBUS
@@ -89,6 +95,23 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
     await do_set_pte(k, mm, address, Pte(page, write=vma.shared and bool(vma.flags & VM_WRITE), dirty=write))
     # Unlocked only now: truncation, which needs the lock, must find the page either unmapped or in the page table.
     await page.lock.release()
+    return 0
+
+
+async def hugetlb_no_page(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: bool) -> int | None:
+    """What a private mapping finds in a hole, even to read: a page of its own.  None: there is no hole.
+
+    i_mmap_mutex stands for what keeps truncation away from here (i_mmap_rwsem, and hugetlb_vma_lock since v6.1).
+    """
+    inode, index = vma.file.inode, vma.index(address)
+    async with inode.mapping.i_mmap_mutex:
+        if not await is_hole(inode, index):
+            return None
+        if await beyond_end(k, inode, index, made=True):
+            return VM_FAULT_SIGBUS
+        page = await alloc_page(k)
+        await set_anon_exclusive(k, page)
+        await do_set_pte(k, mm, address, anon_pte(vma, page, unshare=not write))
     return 0
 
 

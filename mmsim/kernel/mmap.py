@@ -1,7 +1,7 @@
 """Mapping and unmapping files.
 
 Follows mm/mmap.c (do_mmap_pgoff, mmap_region, do_munmap, __split_vma, unlink_file_vma, exit_mmap), v3.17, and for the
-narrower meaning of the counter v6.7.
+narrower meaning of the counter v6.7; fs/hugetlbfs/inode.c (hugetlbfs_file_mmap), v6.12.
 
 The order of unmapping is the kernel's: (1) the VMA leaves the mm; (2) the PTEs are cleared, and where a dirty shared
 one was, the TLBs are flushed under the page-table lock; (3) unlink_file_vma() takes the VMA out of i_mmap and lowers
@@ -217,6 +217,8 @@ async def mmap_region(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, p
     if not asked:
         vm_flags = await call_mmap(k, mm, file, vm_flags, size, pgoff, address)
     if vm_flags >= 0:
+        if inode.sb.kind == "hugetlbfs":
+            await hugetlbfs_file_mmap(inode, vm_flags, pgoff * PAGE_SIZE + size)
         vmas = await mm.mmap.load()
         start = address or free_area(vmas, size)
         await get_file(file)
@@ -230,6 +232,13 @@ async def mmap_region(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, p
     return start
 
 
+async def hugetlbfs_file_mmap(inode: Inode, vm_flags: int, end: int) -> None:
+    """A mapping that may be stored to makes a file of huge pages as long as it is, F_SEAL_GROW or not."""
+    async with inode.i_mutex:
+        if vm_flags & VM_WRITE and await inode.i_size.load() < end:
+            await inode.i_size.store(end)
+
+
 async def call_mmap(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, pgoff: int, address: int) -> int:
     """The file's ->mmap, which looks at the seals; not called where the mapping is merged: the flags, or -EPERM."""
     if address and vm_flags & VM_SHARED:
@@ -240,8 +249,11 @@ async def call_mmap(k: Kernel, mm: Mm, file: File, vm_flags: int, size: int, pgo
 
 
 def can_vma_merge(vma: Vma, file: File, vm_flags: int, address: int, size: int, pgoff: int) -> bool:
-    """Whether a new shared mapping would only make this one longer, upon which its file's ->mmap is not called."""
-    if vma.file is not file or vma.flags != vm_flags or not vma.shared:
+    """Whether a new shared mapping would only make this one longer, upon which its file's ->mmap is not called.
+
+    One of huge pages has VM_DONTEXPAND, with which nothing is merged.
+    """
+    if vma.file is not file or vma.flags != vm_flags or not vma.shared or file.inode.sb.kind == "hugetlbfs":
         return False
     before = vma.end == address and vma.index(address) == pgoff
     return before or (vma.start == address + size and vma.pgoff == pgoff + size // PAGE_SIZE)

@@ -42,8 +42,12 @@ async def mremap(k: Kernel, start: int, old_length: int, new_length: int, flags:
     mm = k.mm
     async with mm.mmap_lock:
         vmas = await mm.mmap.load()
-        if k.release.has(MREMAP_LOOKS_FIRST) and find_vma(vmas, start) is None:
-            return -EFAULT
+        if k.release.has(MREMAP_LOOKS_FIRST):
+            vma = find_vma(vmas, start)
+            if vma is None:
+                return -EFAULT
+            if is_vm_hugetlb_page(vma) and new_size > old_size:
+                return -EINVAL
         if badly:
             return -EINVAL
         if fixed:
@@ -52,10 +56,12 @@ async def mremap(k: Kernel, start: int, old_length: int, new_length: int, flags:
             await unmap_range(k, mm, start + new_size, start + old_size)
             return start
         vma = find_vma(vmas, start)
-        if vma is None or start + old_size > vma.end:
+        if vma is None:
             return -EFAULT
-        if vma.file.inode.sb.kind == "hugetlbfs":
+        if is_vm_hugetlb_page(vma):
             return -EINVAL
+        if start + old_size > vma.end:
+            return -EFAULT
         above = min((other.start for other in vmas if other.start >= vma.end), default=None)
         if start + old_size == vma.end and (above is None or start + new_size <= above):
             grown = attrs.evolve(vma, end=start + new_size)
@@ -65,6 +71,11 @@ async def mremap(k: Kernel, start: int, old_length: int, new_length: int, flags:
         if not flags & MREMAP_MAYMOVE:
             return -ENOMEM
         return await move_vma(k, mm, vma, start, old_size, new_size, free_area(vmas, new_size))
+
+
+def is_vm_hugetlb_page(vma: Vma) -> bool:
+    """Whether it maps huge pages of hugetlbfs: such a mapping never grows, and does not move before v5.16."""
+    return vma.file.inode.sb.kind == "hugetlbfs"
 
 
 async def mremap_to(k: Kernel, mm: Mm, start: int, old_size: int, new_size: int, to: int) -> int:
@@ -82,7 +93,11 @@ async def mremap_to(k: Kernel, mm: Mm, start: int, old_size: int, new_size: int,
     await unmap_range(k, mm, to, to + new_size)
     await unmap_range(k, mm, start + kept, start + old_size)
     vma = find_vma(await mm.mmap.load(), start)
-    if vma is None or start + kept > vma.end:
+    if vma is None:
+        return -EFAULT
+    if is_vm_hugetlb_page(vma) and not k.release.has(MREMAP_LOOKS_FIRST):
+        return -EINVAL
+    if start + kept > vma.end:
         return -EFAULT
     return await move_vma(k, mm, vma, start, kept, new_size, to)
 

@@ -78,6 +78,18 @@ HUGETLB_MAPS_FUTURE_WRITE = change(
     "v5.1..v5.10.38",
     "v5.11..v5.13",
 )
+# 90e7e7f5ef3f, committed on 24 March 2022, in the merge window of v5.18.
+MADVISE_REFUSES_HUGETLB = change("madvise(MADV_DONTNEED) of hugetlbfs is EINVAL", "v3.14..v5.18")
+# 68d32527d340; v5.10 and v6.1 were asked.
+HUGETLB_PUNCHES_WHOLE_PAGES = change(
+    "fallocate() on hugetlbfs leaves alone what a hole has of a page, and F_SEAL_WRITE does not forbid to",
+    "v3.14..v6.0",
+)
+# fa27759af4a6: hugetlb_no_page() looks at the size only where it has to make the page; v5.10 and v6.1 were asked.
+HUGETLB_MAPS_WHOLE_PAGES = change(
+    "a fault on hugetlbfs is SIGBUS in a last page that the file does not fill, though it has the page",
+    "v3.14..v6.1",
+)
 REFUSED_BEFORE_UNMAPPING = change("mmap() looks at the seals before MAP_FIXED unmaps what was there", "v6.12.93..")
 COUNTS_BEFORE_UNMAPPING = change(
     "mmap() raises i_mmap_writable, or fails to, before MAP_FIXED unmaps what was there",

@@ -6,7 +6,7 @@ younger seals v6.12, and where a file is on hugetlbfs fs/hugetlbfs/inode.c of v6
 
 Not modelled: swap; lock_page() in write_begin, because i_mutex already excludes truncation and other writers there;
 pages allocated beyond the end (FALLOC_FL_KEEP_SIZE), because nobody sees them before the file grows to them, and then
-finds the zeros that a hole reads as.
+finds the zeros that a hole reads as.  On hugetlbfs since v6.1 a load sees them, which is not modelled either.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ from mmsim.kernel.page_alloc import (
     put_cache_references,
     put_page,
 )
-from mmsim.kernel.releases import SAME_SIZE_TRUNCATES, SHMEM_HAS_HUGE_PAGES
+from mmsim.kernel.releases import (
+    HUGETLB_MAPS_WHOLE_PAGES,
+    HUGETLB_PUNCHES_WHOLE_PAGES,
+    SAME_SIZE_TRUNCATES,
+    SHMEM_HAS_HUGE_PAGES,
+)
 from mmsim.kernel.swap import lru_cache_add
 from mmsim.kernel.truncate import truncate_range
 from mmsim.kernel.types import HPAGE_PMD_NR, AddressSpace, Inode, Kernel, Page, patched
@@ -79,14 +84,14 @@ def shmem_nr_pages(k: Kernel, inode: Inode) -> int:
 async def shmem_fault(k: Kernel, inode: Inode, index: int) -> Page | None:
     """The page to map, locked and with a reference; None beyond the end of the file (SIGBUS)."""
     while True:
-        if index * PAGE_SIZE >= await inode.i_size.load():
+        if await beyond_end(k, inode, index, made=await is_hole(inode, index)):
             return None
         page, alloced = await shmem_getpage(k, inode, index)
         await page.lock.acquire()
         # Truncation removes a page under its lock: one still attached cannot go before the caller unlocks it.
         attached = await page.mapping.load() is inode.mapping
         # Truncation may be over and done with: nobody would ever remove a page that is made beyond the end.
-        beyond = attached and index * PAGE_SIZE >= await inode.i_size.load()
+        beyond = attached and await beyond_end(k, inode, index, made=alloced)
         if attached and not beyond:
             return page
         if beyond and alloced:
@@ -104,6 +109,23 @@ async def shmem_write_begin(inode: Inode, end: int) -> int:
     if seals & F_SEAL_GROW and end > await inode.i_size.load():
         return -EPERM
     return 0
+
+
+async def is_hole(inode: Inode, index: int) -> bool:
+    """Whether a fault of hugetlbfs has to make the page.  Who does not care is told so without a look."""
+    return inode.sb.kind != "hugetlbfs" or await inode.mapping.slot(index).load() is None
+
+
+async def beyond_end(k: Kernel, inode: Inode, index: int, *, made: bool) -> bool:
+    """Whether there is nothing to map.  `made`: the fault made the page, or has to.
+
+    On hugetlbfs a last page that the file does not fill, as fallocate() may leave it, is not made by faults, and before
+    v6.1 is not mapped either (hugetlb_no_page()).
+    """
+    size = await inode.i_size.load()
+    if inode.sb.kind != "hugetlbfs":
+        return index * PAGE_SIZE >= size
+    return index >= size // PAGE_SIZE and (made or k.release.has(HUGETLB_MAPS_WHOLE_PAGES))
 
 
 async def generic_perform_write(k: Kernel, inode: Inode, position: int, data: bytes) -> int:
@@ -167,15 +189,21 @@ async def shmem_chmod(inode: Inode, mode: int) -> int:
 
 async def shmem_fallocate(k: Kernel, inode: Inode, mode: int, offset: int, length: int) -> int:
     """Allocate pages, or punch a hole: 0 or an errno.  What is allocated reads as the hole did, so no seal minds."""
+    hugetlb = inode.sb.kind == "hugetlbfs"
     punch, keep_size = mode & FALLOC_FL_PUNCH_HOLE, mode & FALLOC_FL_KEEP_SIZE
     if mode & ~(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE):
         return -EOPNOTSUPP
     end = offset + length
     async with inode.i_mutex:
         if punch:
+            if hugetlb and k.release.has(HUGETLB_PUNCHES_WHOLE_PAGES):
+                offset, end = -(-offset // PAGE_SIZE) * PAGE_SIZE, end // PAGE_SIZE * PAGE_SIZE
+                if offset >= end:
+                    return 0  # with no look at the seals
             if await inode.seals.load() & F_SEAL_NO_WRITE:
                 return -EPERM
-            await truncate_range(k, inode.mapping, offset, end)
+            # hugetlb_vmdelete_list() does not tell a private copy from the file's page.
+            await truncate_range(k, inode.mapping, offset, end, even_cows=hugetlb)
             return 0
         size = await inode.i_size.load()
         if await inode.seals.load() & F_SEAL_GROW and end > size:

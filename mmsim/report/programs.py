@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mmsim.conformance.sequential.run import Difference, ProgramsResult
 
 MASKS: Final = {
-    ("memfd_create", 1): ("MFD_CLOEXEC", "MFD_ALLOW_SEALING", "MFD_NOEXEC_SEAL", "MFD_EXEC"),
+    ("memfd_create", 1): ("MFD_CLOEXEC", "MFD_ALLOW_SEALING", "MFD_HUGETLB", "MFD_NOEXEC_SEAL", "MFD_EXEC"),
     ("open", 1): ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"),
     ("reopen", 1): ("O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"),
     ("fallocate", 1): ("FALLOC_FL_KEEP_SIZE", "FALLOC_FL_PUNCH_HOLE", "FALLOC_FL_ZERO_RANGE"),

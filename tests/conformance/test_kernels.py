@@ -18,7 +18,7 @@ import pytest
 from mmsim.conformance.kernels import build, cpio, wire
 from mmsim.conformance.kernels import guest as guests
 from mmsim.conformance.kernels.guest import Guest
-from mmsim.conformance.kernels.image import Image, image
+from mmsim.conformance.kernels.image import LIBRARY, LOADER, Image, image
 from mmsim.conformance.profile import nearest, number_of, profile
 from mmsim.conformance.real import ARENA, FIRST
 from mmsim.conformance.sequential import model
@@ -28,9 +28,21 @@ from mmsim.errors import UserError
 from mmsim.kernel.releases import release_named
 from mmsim.report import programs as report
 from mmsim.strategies.wait_for_pins import wait_for_pins
-from mmsim.syscalls import F_SEAL_EXEC, F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_WRITE, MFD_ALLOW_SEALING, PAGE_SIZE
+from mmsim.syscalls import (
+    F_SEAL_EXEC,
+    F_SEAL_FUTURE_WRITE,
+    F_SEAL_GROW,
+    F_SEAL_WRITE,
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE,
+    MADV_DONTNEED,
+    MFD_ALLOW_SEALING,
+    MFD_HUGETLB,
+    PAGE_SIZE,
+)
 from tests.conformance.machine import descendants
 from tests.conformance.test_programs import mmsim
+from tests.kernels import wanted
 
 # ---- the archive
 
@@ -219,6 +231,8 @@ class Script:
     text: str
     path: Path = Path("script")
     user_mode = True
+    advice = Image.advice
+    libc = Path("none")
 
     def command(self, _initramfs, _scratch, line):
         code = f"import os; os.dup2({line}, 0); os.dup2({line}, 1); os.execv('/bin/sh', ['sh', '-c', {self.text!r}])"
@@ -234,7 +248,7 @@ def says(magic, told):
     return f"printf '{octal}'"
 
 
-HELLO = says(wire.HELLO, b"6.1.0\nDebian 6.1.192-2\n1\n0\n1\n1\n")
+HELLO = says(wire.HELLO, b"6.1.0\nDebian 6.1.192-2\n1\n0\n1\n1\n0\n")
 
 
 @pytest.fixture
@@ -246,6 +260,10 @@ def no_build(monkeypatch):
     ("text", "said"),
     [
         ("echo 'Kernel panic - not syncing' >&2", "does not boot: it ended (Kernel panic - not syncing)"),
+        (
+            "echo \"version 'GLIBC_2.99' not found\" >&2",
+            "; put ld-linux-x86-64.so.2 and libc.so.6 of a newer C library",
+        ),
         ("sleep 100 & sleep 100", "does not boot: nothing was heard of it for 0.3 s"),
         (f"{HELLO}; sleep 100", "does not get through the programs: "),
         (f"{HELLO}; dd bs=1 count=4 >/dev/null 2>&1", "does not get through the programs: it ended"),
@@ -329,6 +347,70 @@ def members(group):
     return found
 
 
+# ---- a C library of its own
+
+BEGINS_ANEW = """
+#include <stdio.h>
+#include <unistd.h>
+const char banner[] = "User Mode Linux";
+int main(int argc, char **argv)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	int letter;
+
+	if (argc == 1)
+		return execl("/proc/self/exe", argv[0], banner, NULL);
+	while ((letter = fgetc(maps)) != EOF)
+		putchar(letter);
+	return 0;
+}
+"""
+"""What begins anew as user-mode Linux does, and then tells what it is made of."""
+
+
+def libraries():
+    """This machine's loader and C library, which this process has."""
+    paths = {Path(line.split()[-1]) for line in Path("/proc/self/maps").read_text().splitlines()}
+    return [path for path in paths if path.name in {LOADER, LIBRARY}]
+
+
+@pytest.fixture
+def begins_anew(tmp_path):
+    if len(libraries()) < 2:
+        pytest.skip("this machine has another C library")
+    try:
+        command = build.compiler()
+    except UserError as error:
+        pytest.skip(str(error))
+    built = tmp_path / "linux.uml"
+    subprocess.run([command, "-xc", "-", "-o", built], input=BEGINS_ANEW.encode(), check=True)
+    (tmp_path / "scratch").mkdir()
+    return built
+
+
+def started(path, scratch):
+    """The objects of what an image's command starts."""
+    uml = image(str(path))
+    command = uml.command(scratch / "initramfs", scratch, 3)[:1]
+    environment = {**os.environ, **uml.environment(scratch)}
+    maps = subprocess.run(command, env=environment, cwd=scratch, capture_output=True, check=True, text=True).stdout
+    return {line.split()[-1] for line in maps.splitlines() if "/" in line}
+
+
+def test_an_image_with_a_c_library_of_its_own(begins_anew, tmp_path):
+    scratch = tmp_path / "scratch"
+    assert str(begins_anew) in started(begins_anew, scratch)
+    folder = tmp_path / "linux.uml.libc"
+    folder.mkdir()
+    with pytest.raises(UserError, match=r"linux\.uml\.libc has no ld-linux"):
+        started(begins_anew, scratch)
+    for path in libraries():
+        shutil.copy(path, folder)
+    for _ in range(2):  # a guest may have to be booted again
+        assert started(begins_anew, scratch) == {str(scratch / "linux"), *map(str, folder.iterdir())}
+    assert image(str(begins_anew)).advice("version 'GLIBC_2.99' not found") != ""
+
+
 # ---- profiles: which release of the model a kernel is
 
 
@@ -396,6 +478,28 @@ MOVE_OF_TWO = (
     Call(0, "mremap", (ARENA, 2 * PAGE_SIZE, 2 * PAGE_SIZE, 3, ARENA + 8 * PAGE_SIZE)),
 )
 OVERLAP_OF_NOTHING = (Call(0, "mremap", (ARENA, PAGE_SIZE, PAGE_SIZE, 3, ARENA)),)
+HUGE = Call(0, "memfd_create", ("file", MFD_ALLOW_SEALING | MFD_HUGETLB))
+GROWN_BY_A_MAPPING = (HUGE, sealed(F_SEAL_GROW), mapped(3), Call(0, "pread", (FD, PAGE_SIZE, 0)))
+NOT_BY_ONE_TO_READ = (HUGE, mapped(1), Call(0, "load", (ARENA, 1)))
+PUNCH = Call(0, "fallocate", (FD, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 1, PAGE_SIZE))
+HOLE_WITHIN_A_PAGE = (HUGE, SIZED, mapped(3), Call(0, "store", (ARENA, 65, 2)), PUNCH, Call(0, "pread", (FD, 2, 0)))
+SEALED_HOLE_WITHIN_A_PAGE = (HUGE, SIZED, sealed(F_SEAL_WRITE), PUNCH)
+SEALED_HOLE = (*SEALED_HOLE_WITHIN_A_PAGE[:-1], attrs.evolve(PUNCH, arguments=(*PUNCH.arguments[:-1], 2 * PAGE_SIZE)))
+PAGE_NOT_FILLED = (HUGE, Call(0, "fallocate", (FD, 0, 0, 1)), mapped(1), Call(0, "load", (ARENA, 1)))
+PRIVATE = Call(0, "mmap", (FD, 3, 0x12, PAGE_SIZE, 0, ARENA))
+ALL = Call(0, "fallocate", (FD, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 2 * PAGE_SIZE))
+HOLE_IN_A_COPY = (HUGE, SIZED, PRIVATE, Call(0, "store", (ARENA, 65, 1)), ALL, Call(0, "load", (ARENA, 1)))
+STORED_BESIDE = (
+    Call(0, "mmap", (FD, 3, 0x11, PAGE_SIZE, 0, ARENA + PAGE_SIZE)),
+    Call(0, "store", (ARENA + PAGE_SIZE, 65, 1)),
+)
+LOAD_IN_A_HOLE = (HUGE, SIZED, PRIVATE, Call(0, "load", (ARENA, 1)), *STORED_BESIDE, Call(0, "load", (ARENA, 1)))
+DONTNEED = (HUGE, SIZED, mapped(3), Call(0, "madvise", (ARENA, PAGE_SIZE, MADV_DONTNEED)))
+MOVE = Call(0, "mremap", (ARENA, PAGE_SIZE, PAGE_SIZE, 3, ARENA + 8 * PAGE_SIZE))
+MOVE_OF_HUGE, GROWTH_OF_HUGE = (
+    (HUGE, SIZED, mapped(3), attrs.evolve(MOVE, arguments=(ARENA, PAGE_SIZE, size, 3, ARENA + 8 * PAGE_SIZE)))
+    for size in (PAGE_SIZE, 2 * PAGE_SIZE)
+)
 WRITE_ONLY = (SEALABLE, SIZED, mapped(2), Call(0, "load", (ARENA, 1)))
 EPERM, EBUSY, EFAULT, EINVAL = -1, -16, -14, -22
 
@@ -410,6 +514,17 @@ DIFFERING = [
     (TAKEN_OUT_AND_PUT_BACK, {"v6.12.90": ARENA, "v6.18.15": EPERM}),
     (MOVE_OF_TWO, {"v6.12.117": EFAULT, "v6.16.12": EFAULT, "v6.17.13": ARENA + 8 * PAGE_SIZE}),
     (OVERLAP_OF_NOTHING, {"v5.10.262": EINVAL, "v6.1.192": EFAULT, "v6.16.12": EFAULT, "v6.17.13": EINVAL}),
+    (GROWN_BY_A_MAPPING, dict.fromkeys(("v5.10.262", "v6.1.192", "v7.3.4"), bytes(PAGE_SIZE))),
+    (NOT_BY_ONE_TO_READ, dict.fromkeys(("v5.10.262", "v6.1.192", "v7.3.4"), "SIGBUS")),
+    (HOLE_WITHIN_A_PAGE, {"v5.10.262": b"AA", "v6.1.192": b"A\0", "v7.3.4": b"A\0"}),
+    (SEALED_HOLE_WITHIN_A_PAGE, {"v5.10.262": 0, "v6.1.192": EPERM, "v7.3.4": EPERM}),
+    (SEALED_HOLE, {"v5.10.262": EPERM, "v6.1.192": EPERM}),
+    (PAGE_NOT_FILLED, {"v5.10.262": "SIGBUS", "v6.1.192": b"\0", "v7.3.4": b"\0"}),
+    (HOLE_IN_A_COPY, dict.fromkeys(("v5.10.262", "v6.12.118", "v7.3.4"), b"\0")),
+    (LOAD_IN_A_HOLE, dict.fromkeys(("v5.10.262", "v6.12.118", "v7.3.4"), b"\0")),
+    (DONTNEED, {"v5.10.262": EINVAL, "v6.1.192": 0, "v7.3.4": 0}),
+    (MOVE_OF_HUGE, {"v5.10.262": EINVAL, "v6.1.192": ARENA + 8 * PAGE_SIZE, "v7.3.4": ARENA + 8 * PAGE_SIZE}),
+    (GROWTH_OF_HUGE, dict.fromkeys(("v5.10.262", "v6.1.192", "v7.3.4"), EINVAL)),
     (WRITE_ONLY, {"v6.1.176": b"\0", "v6.1.176-um": "SIGSEGV"}),
 ]
 
@@ -419,6 +534,14 @@ def test_stable_releases_and_builds_differ(program, answers):
     """As these kernels have it, by their own answers or (v6.1.148, v6.12.8, v6.12.9) by their changelogs."""
     told = {name: model.perform(program, wait_for_pins, release_named(name))[-1] for name in answers}
     assert told == answers
+
+
+def test_a_file_is_of_the_kind_that_its_own_program_says():
+    """Though the model's machine is not made anew for each program."""
+    release = release_named("v6.12.118")
+    programs = [(memfd, Call(0, "write", (FD, 65, 1))) for memfd in (SEALABLE, HUGE, SEALABLE, HUGE)]
+    told = [model.perform(program, wait_for_pins, release)[-1] for program in programs]
+    assert told == [1, EINVAL, 1, EINVAL]
 
 
 # ---- bad input
@@ -472,6 +595,16 @@ def test_without_a_static_library(monkeypatch, tmp_path):
     monkeypatch.setattr(build, "compiler", lambda: str(compiler))
     with pytest.raises(UserError, match=r"is a static C library there.*cannot find -lc"):
         build.executor(tmp_path)
+
+
+# ---- which of apt's packages are asked
+
+
+def test_the_newest_kernel_of_a_series_and_of_some_the_oldest():
+    names = [f"linux-image-6.12.{number}-cloud-amd64" for number in ("90+deb13", "90+deb13.1", "118+deb13", "94+deb13")]
+    names += ["linux-image-6.19.9+deb13-cloud-amd64", "linux-binary-6.19.14+deb13-cloud-amd64", "linux-image-amd64"]
+    names += ["linux-image-6.19.14+deb13-cloud-amd64", "linux-image-6.19.20+deb13-amd64"]
+    assert wanted(names) == [names[0], names[2], names[5]]
 
 
 # ---- images, where there are some

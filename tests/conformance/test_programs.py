@@ -14,10 +14,19 @@ import pytest
 from mmsim import catalogue
 from mmsim.conformance import run as scenarios
 from mmsim.conformance.profile import nearest
-from mmsim.conformance.real import ARENA
+from mmsim.conformance.real import ARENA, FIRST
 from mmsim.conformance.sequential import model, run
 from mmsim.conformance.sequential import program as draws
-from mmsim.conformance.sequential.program import ARENA_LENGTH, LONGEST, PROCESSES, Call, Limits, generate, has_processes
+from mmsim.conformance.sequential.program import (
+    ARENA_LENGTH,
+    HUGE_SHARE,
+    LONGEST,
+    PROCESSES,
+    Call,
+    Limits,
+    generate,
+    has_processes,
+)
 from mmsim.conformance.sequential.run import conform_programs, kind_of
 from mmsim.conformance.sequential.shrink import shrunk
 from mmsim.errors import UserError
@@ -28,8 +37,10 @@ from mmsim.report import programs as report
 from mmsim.strategies.wait_for_pins import wait_for_pins
 from mmsim.syscalls import (
     EBADF,
+    FALLOC_FL_KEEP_SIZE,
     MAP_FIXED,
     MFD_ALLOW_SEALING,
+    MFD_HUGETLB,
     MREMAP_FIXED,
     MREMAP_MAYMOVE,
     O_CREAT,
@@ -77,6 +88,25 @@ def test_writes_within_pages():
         for call in program:
             if call.verb == "pwrite":
                 assert call.arguments[3] % PAGE_SIZE + call.arguments[2] <= PAGE_SIZE
+
+
+def test_programs_with_huge_pages():
+    """Every tenth, with no other files; the others are what they are without."""
+    limits = Limits(huge_pages=True)
+    for number in range(300):
+        program = generate(3, number, limits=limits)
+        if number % HUGE_SHARE:
+            assert program == generate(3, number)
+            continue
+        assert not any(call.verb == "open" for call in program)
+        assert all(call.arguments[1] & MFD_HUGETLB for call in program if call.verb == "memfd_create")
+        assert not any(call.arguments[1] == FALLOC_FL_KEEP_SIZE for call in program if call.verb == "fallocate")
+
+
+def test_a_smaller_program_keeps_its_huge_pages():
+    program = (Call(0, "memfd_create", ("file", MFD_ALLOW_SEALING | MFD_HUGETLB)), Call(0, "get_seals", (FIRST,)))
+    small = shrunk(program, lambda candidate: any(call.verb == "memfd_create" for call in candidate))
+    assert small == (Call(0, "memfd_create", ("file", MFD_HUGETLB)),)
 
 
 def test_linux_and_the_model_agree(linux, monkeypatch, tmp_path):

@@ -41,6 +41,7 @@
 #define HIGH 600		/* descriptors of our own are from here on, out of the programs' way */
 #define PATIENCE_MS 20000
 #define COM2 0x2f8
+#define POOL 64		/* huge pages, of which no program needs so many */
 #define SEND 0		/* what a process does with the socket of a PASS_FD */
 #define RECEIVE 1
 
@@ -57,7 +58,8 @@ struct text {			/* bytes on their way in or out */
 static struct call program[CALLS];
 static unsigned calls;
 static struct text in, out;
-static unsigned char content[LARGEST] __attribute__((aligned(8)));
+static unsigned char content[LARGEST * HUGE_UNIT] __attribute__((aligned(8)));
+static int64_t unit = 1;	/* how many bytes are a program's byte: with files of huge pages, HUGE_UNIT */
 static char paths[FILES][4096];
 static int line_in = -1, line_out = -1, port, by_credit;
 static size_t taken;
@@ -268,22 +270,50 @@ static void put_number(int64_t value)
 	put((((uint64_t)value << 1) ^ (uint64_t)(value >> 63)) << 2 | NUMBER);
 }
 
-/* What was read, as runs of one byte. */
+/* What was read, as runs of one byte; if they are not of whole units, -EBADMSG, which the model never answers. */
 static void put_content(size_t length)
 {
 	size_t runs = 0, at = 0;
 
-	for (at = 0; at < length; at++)
-		runs += !at || content[at] != content[at - 1];
+	for (at = 0; at < length; at += unit) {
+		if (unit > 1 && (length - at < (size_t)unit || memcmp(content + at, content + at + 1, unit - 1))) {
+			put_number(-EBADMSG);
+			return;
+		}
+		runs += !at || content[at] != content[at - unit];
+	}
 	put(runs << 2 | CONTENT);
 	for (at = 0; at < length;) {
 		size_t start = at;
 
 		while (at < length && content[at] == content[start])
-			at++;
-		put(at - start);
+			at += unit;
+		put((at - start) / unit);
 		put(content[start]);
 	}
+}
+
+/* ---- a program with files of huge pages: a byte of it is a unit here, and so a page of it a huge page */
+
+static long address(int64_t told)
+{
+	return told < ARENA ? told : ARENA + (told - ARENA) * unit;
+}
+
+static void put_address(long got)
+{
+	put_number(got < ARENA ? got : ARENA + (got - ARENA) / unit);
+}
+
+static void put_length(long got)
+{
+	put_number(got < 0 ? got : got / unit);
+}
+
+/* In whole pages, to which the kernel rounds up by itself where they are small. */
+static long pages(int64_t length)
+{
+	return unit == 1 ? length : (length + PAGE - 1) / PAGE * PAGE * unit;
 }
 
 /* ---- loads and stores that survive their faults */
@@ -347,7 +377,7 @@ static size_t bounded(int64_t length)
 {
 	if (length < 0 || length > LARGEST)
 		die("more content than a program may have");
-	return length;
+	return length * unit;
 }
 
 static void put_read(long got)
@@ -379,28 +409,28 @@ static void perform(const struct call *call)
 		put_read(raw(SYS_read, a[0], (long)content, bounded(a[1]), 0, 0, 0));
 		break;
 	case PREAD:
-		put_read(raw(SYS_pread64, a[0], (long)content, bounded(a[1]), a[2], 0, 0));
+		put_read(raw(SYS_pread64, a[0], (long)content, bounded(a[1]), a[2] * unit, 0, 0));
 		break;
 	case WRITE:
 		memset(content, a[1], bounded(a[2]));
-		put_number(raw(SYS_write, a[0], (long)content, a[2], 0, 0, 0));
+		put_length(raw(SYS_write, a[0], (long)content, a[2] * unit, 0, 0, 0));
 		break;
 	case PWRITE:
 		memset(content, a[1], bounded(a[2]));
-		put_number(raw(SYS_pwrite64, a[0], (long)content, a[2], a[3], 0, 0));
+		put_length(raw(SYS_pwrite64, a[0], (long)content, a[2] * unit, a[3] * unit, 0, 0));
 		break;
 	case MMAP:	/* fd, prot, flags, length, offset, address */
-		put_number(raw(SYS_mmap, a[5], a[3], a[1], a[2], a[0], a[4]));
+		put_address(raw(SYS_mmap, address(a[5]), a[3] * unit, a[1], a[2], a[0], a[4] * unit));
 		break;
 	case LOAD:
-		fault = load(a[0], bounded(a[1]));
+		fault = load(address(a[0]), bounded(a[1]));
 		if (fault)
 			put((uint64_t)fault << 2 | SIGNAL);
 		else
-			put_content(a[1]);
+			put_content(a[1] * unit);
 		break;
 	case STORE:
-		fault = store(a[0], a[1], a[2]);
+		fault = store(address(a[0]), a[1], a[2] * unit);
 		if (fault)
 			put((uint64_t)fault << 2 | SIGNAL);
 		else
@@ -419,25 +449,25 @@ static void perform(const struct call *call)
 		put_number(raw(SYS_dup, a[0], 0, 0, 0, 0, 0));
 		break;
 	case FTRUNCATE:
-		put_number(raw(SYS_ftruncate, a[0], a[1], 0, 0, 0, 0));
+		put_number(raw(SYS_ftruncate, a[0], a[1] * unit, 0, 0, 0, 0));
 		break;
 	case FALLOCATE:
-		put_number(raw(SYS_fallocate, a[0], a[1], a[2], a[3], 0, 0));
+		put_number(raw(SYS_fallocate, a[0], a[1], a[2] * unit, a[3] * unit, 0, 0));
 		break;
 	case FCHMOD:
 		put_number(raw(SYS_fchmod, a[0], a[1], 0, 0, 0, 0));
 		break;
 	case MUNMAP:
-		put_number(raw(SYS_munmap, a[0], a[1], 0, 0, 0, 0));
+		put_number(raw(SYS_munmap, address(a[0]), pages(a[1]), 0, 0, 0, 0));
 		break;
 	case MPROTECT:
-		put_number(raw(SYS_mprotect, a[0], a[1], a[2], 0, 0, 0));
+		put_number(raw(SYS_mprotect, address(a[0]), pages(a[1]), a[2], 0, 0, 0));
 		break;
 	case MREMAP:
-		put_number(raw(SYS_mremap, a[0], a[1], a[2], a[3], a[4], 0));
+		put_address(raw(SYS_mremap, address(a[0]), pages(a[1]), pages(a[2]), a[3], address(a[4]), 0));
 		break;
 	case MADVISE:
-		put_number(raw(SYS_madvise, a[0], a[1], a[2], 0, 0, 0));
+		put_number(raw(SYS_madvise, address(a[0]), pages(a[1]), a[2], 0, 0, 0));
 		break;
 	default:
 		die("a verb that is not known here");
@@ -446,7 +476,7 @@ static void perform(const struct call *call)
 
 static void clear(void)
 {
-	raw(SYS_munmap, ARENA, ARENA_LENGTH, 0, 0, 0, 0);
+	raw(SYS_munmap, ARENA, ARENA_LENGTH * unit, 0, 0, 0, 0);
 	if (raw(SYS_close_range, FIRST, HIGH - 1, 0, 0, 0, 0))
 		die("close_range");
 }
@@ -695,6 +725,7 @@ static int read_program(void)
 	static const unsigned char arguments[] = ARGUMENTS_OF;
 	int several = 0;
 
+	unit = 1;
 	calls = get();
 	if (calls > CALLS)
 		die("a program is too long");
@@ -707,6 +738,8 @@ static int read_program(void)
 			die("a verb that is not known here");
 		for (unsigned at = 0; at < arguments[program[i].verb]; at++)
 			program[i].arguments[at] = get_signed();
+		if (program[i].verb == MEMFD_CREATE && program[i].arguments[0] & MFD_HUGETLB)
+			unit = HUGE_UNIT;
 		several |= by_itself(program[i].verb);
 	}
 	return several;
@@ -771,7 +804,23 @@ static int forces(void)
 	return written;
 }
 
-static void hello(int user_mode)
+/* Whether there are huge pages, which only a guest takes for itself. */
+static int has_pool(int init)
+{
+	char got[64];
+	int file = init ? open("/proc/sys/vm/nr_hugepages", O_RDWR) : -1;
+
+	if (file < 0)
+		return 0;
+	snprintf(got, sizeof(got), "%d", POOL);
+	if (write(file, got, strlen(got)) < 0)
+		got[0] = 0;
+	close(file);
+	text_of("/proc/sys/vm/nr_hugepages", got, sizeof(got));
+	return atoi(got) == POOL;
+}
+
+static void hello(int user_mode, int huge_pages)
 {
 	struct utsname name;
 	char huge[256];
@@ -780,8 +829,8 @@ static void hello(int user_mode)
 
 	uname(&name);
 	text_of("/sys/kernel/mm/transparent_hugepage/shmem_enabled", huge, sizeof(huge));
-	out.length = snprintf((char *)out.bytes, ROOM, "%s\n%s\n%d\n%d\n%d\n%d\n%s", name.release, name.version,
-			      user_mode, has_huge, forces(), has_sockets, huge);
+	out.length = snprintf((char *)out.bytes, ROOM, "%s\n%s\n%d\n%d\n%d\n%d\n%d\n%s", name.release, name.version,
+			      user_mode, has_huge, forces(), has_sockets, huge_pages, huge);
 	send_frame(HELLO_MAGIC, &out);
 }
 
@@ -829,7 +878,7 @@ int main(int argc, char **argv)
 		high_sockets(passing[process]);
 	}
 	clear();
-	hello(user_mode);
+	hello(user_mode, has_pool(init));
 	batches();
 	return 0;
 }

@@ -54,6 +54,8 @@ class Hello:
     """Whether a write to /proc/PID/mem overrides protections."""
     sockets: bool
     """Whether it has AF_UNIX."""
+    pool: bool
+    """Whether it has huge pages for MFD_HUGETLB."""
     shmem_enabled: str
     """What /sys/kernel/mm/transparent_hugepage/shmem_enabled has, if it is there."""
 
@@ -96,7 +98,9 @@ class Guest:
                 hello.release, hello.version, user_mode=hello.user_mode, huge=hello.huge_pages, force=hello.force
             )
             maybe_huge = bool(hello.shmem_enabled) and "[never]" not in hello.shmem_enabled
-            self.limits = Limits(in_page=maybe_huge, readable=hello.user_mode, no_sockets=not hello.sockets)
+            self.limits = Limits(
+                in_page=maybe_huge, readable=hello.user_mode, no_sockets=not hello.sockets, huge_pages=hello.pool
+            )
         except BaseException:
             self.__exit__()
             raise
@@ -262,7 +266,7 @@ class Guest:
         for sign in ("mmsim executor:", "Kernel panic", "not found", "error"):
             telling = [line for line in lines if sign in line]
             if telling:
-                return f" ({telling[-1][:200]})"
+                return f" ({telling[-1][:200]}){self._image.advice(telling[-1])}"
         return f" ({lines[-1][:200]})" if lines else ""
 
 
@@ -271,5 +275,6 @@ def _die_with_parent() -> None:
 
 
 def _hello(frame: bytes) -> Hello:
-    release, version, user_mode, huge, force, sockets, enabled = frame.decode(errors="replace").split("\n", 6)
-    return Hello(release, version, user_mode == "1", huge == "1", force == "1", sockets == "1", enabled.strip())
+    release, version, *told, enabled = frame.decode(errors="replace").split("\n", 7)
+    user_mode, huge, force, sockets, pool = (each == "1" for each in told)
+    return Hello(release, version, user_mode, huge, force, sockets, pool, enabled.strip())

@@ -9,6 +9,9 @@ first, and signed ones with the sign in their lowest bit.
     answer       value * 4 + what it is: NOTHING; a SIGNAL's number; a NUMBER, signed; CONTENT, the number of runs,
                  after which come each run's length and its byte
 
+A program with files of huge pages has them as large as small ones, like the model: what is a byte of it is HUGE_UNIT of
+them in the kernel, which nobody but the executor knows.
+
 After the answers of a frame come two numbers: the microseconds that programs of one process took, and the others.
 """
 
@@ -24,6 +27,7 @@ import attrs
 
 from mmsim.conformance.real import ARENA, FIRST
 from mmsim.conformance.sequential.program import ARENA_LENGTH, FILES, LARGEST, PROCESSES, Answer, Call, Program
+from mmsim.syscalls import PAGE_SIZE
 
 HELLO: Final = b"mmsim-hello\n"
 ANSWERS: Final = b"mmsim-answers\n"
@@ -32,6 +36,7 @@ CREDIT: Final = 1024
 SHARED_HALF: Final = 4 << 20
 """Bytes for programs, and for answers after them, in the memory that a guest of qemu shares."""
 MORE: Final = b"+"
+HUGE_PAGE: Final = 2 << 20
 LENGTH: Final = struct.Struct("<I")
 LOW_BITS, MORE_FOLLOWS = 0x7F, 0x80
 NOTHING, SIGNAL, NUMBER, CONTENT = range(4)
@@ -86,6 +91,8 @@ def header() -> str:
         f"#define MORE {_quoted(MORE.decode())}",
         f"#define FIRST {FIRST}",
         f"#define LARGEST {LARGEST}",
+        f"#define PAGE {PAGE_SIZE}",
+        f"#define HUGE_UNIT {HUGE_PAGE // PAGE_SIZE}",
         f"#define PROCESSES {PROCESSES}",
         f"#define FILES {len(FILES)}",
         f"#define FILE_NAMES {{ {', '.join(map(_quoted, FILES))} }}",

@@ -19,7 +19,7 @@ from mmsim.kernel.scm import scm_detach_fds, scm_fp_copy
 from mmsim.kernel.strategy import Strategy
 from mmsim.kernel.types import Cpus, Kernel, Process, SuperBlock
 from mmsim.steps import KernelBug, Step
-from mmsim.syscalls import Mount
+from mmsim.syscalls import MFD_HUGETLB, Mount
 
 H = TypeVar("H", bound=Handle)
 N = TypeVar("N", bound=Named)
@@ -146,7 +146,8 @@ class ModelMachine:
 
     def _memfd_create(self, call: Call) -> Any:
         name, flags = call.arguments
-        return self._run(self._calls[call.process].memfd_create(f"{name}{call.process}", flags))
+        kind = "huge" if flags & MFD_HUGETLB else ""  # an inode of hugetlbfs has no name that one of tmpfs has had
+        return self._run(self._calls[call.process].memfd_create(f"{kind}{name}{call.process}", flags))
 
     def _open(self, call: Call) -> Any:
         return self._run(self._calls[call.process].open(MOUNT, *call.arguments))

@@ -33,6 +33,7 @@ from mmsim.syscalls import (
     MFD_ALLOW_SEALING,
     MFD_CLOEXEC,
     MFD_EXEC,
+    MFD_HUGETLB,
     MFD_NOEXEC_SEAL,
     MREMAP_FIXED,
     MREMAP_MAYMOVE,
@@ -61,7 +62,7 @@ NOT_ASKED: Final = (
         "mremap() that changes the size of several pages to that of several others, for whether they are in one VMA or "
         "in two that would have to be merged, which the model never does, decides whether it is EFAULT"
     ),
-    "MFD_HUGETLB, for a machine may have no huge pages to give, and PROT_EXEC, for no instruction is fetched here",
+    "PROT_EXEC, for no instruction is fetched here",
     "what wait() and signals tell of a process that exits",
 )
 
@@ -70,6 +71,11 @@ WITHIN_PAGES: Final = (
     "write F_SEAL_GROW judges at once"
 )
 NO_SOCKETS: Final = "descriptors passed over a socket, for this kernel was built without AF_UNIX"
+SMALL_PAGES: Final = "MFD_HUGETLB, for a machine may have no huge pages to give"
+WHOLE_PAGES: Final = (
+    "with MFD_HUGETLB: parts of a huge page in munmap(), mprotect(), mremap() and madvise(); what else than "
+    "FALLOC_FL_PUNCH_HOLE keeps the size in fallocate(), for since v6.1 pages beyond the end can be touched there"
+)
 READABLE: Final = (
     "mappings of PROT_WRITE alone, for whether user-mode Linux lets them be read hangs on what is mapped on its host, "
     "which fork(), mremap() and fault-around decide"
@@ -89,11 +95,19 @@ class Limits:
     """What may be written may be read."""
     no_sockets: bool = False
     """No descriptor is passed to another process."""
+    huge_pages: bool = False
+    """A share of the programs has files of huge pages, and no others."""
 
     @property
     def not_asked(self) -> tuple[str, ...]:
         """All that programs do not ask, as sentences."""
-        limits = (WITHIN_PAGES, self.in_page), (READABLE, self.readable), (NO_SOCKETS, self.no_sockets)
+        limits = (
+            (WITHIN_PAGES, self.in_page),
+            (READABLE, self.readable),
+            (NO_SOCKETS, self.no_sockets),
+            (SMALL_PAGES, not self.huge_pages),
+            (WHOLE_PAGES, self.huge_pages),
+        )
         return (*NOT_ASKED, *(sentence for sentence, applies in limits if applies))
 
 
@@ -218,6 +232,8 @@ ACCEPTED: Final = 8
 INVALID: Final = (MFD_EXEC | MFD_NOEXEC_SEAL, 0x20)
 FORKING_SHARE: Final = 0.1
 """How many of the programs that may fork do: a process costs as much as a hundred programs without."""
+HUGE_SHARE: Final = 10
+"""One program in so many has files of huge pages, where the kernel has such pages."""
 SELDOM: Final = 0.05
 
 
@@ -231,9 +247,10 @@ CUMULATED, FORKING_CUMULATED = _sums(WEIGHTS), _sums(FORKING)
 class _Draw:
     """One program in the making; it keeps a rough idea of what is open and mapped, and need not be right."""
 
-    def __init__(self, draw: random.Random, limits: Limits) -> None:
+    def __init__(self, draw: random.Random, limits: Limits, size: int) -> None:
         self._random = draw.random
         self._in_page = limits.in_page
+        self._size = size
         self._prots = tuple(prot | PROT_READ if prot else prot for prot in PROTS) if limits.readable else PROTS
         self._open: list[int] = []
         self._mapped: list[int] = []
@@ -302,7 +319,7 @@ class _Draw:
                 flags = self.one(MFD_FLAGS if self._open else MFD_FLAGS[:ACCEPTED])
                 if flags not in INVALID:
                     self.opened()
-                return "file", flags
+                return "file", flags | self._size
             case "open":
                 created = self.below(8)
                 if created:
@@ -332,7 +349,10 @@ class _Draw:
             case "ftruncate":
                 return self.fd(), self.one(SIZES)
             case "fallocate":
-                return self.fd(), self.one(FALLOC_MODES), self.one(OFFSETS), self.one(LENGTHS)
+                fd, mode = self.fd(), self.one(FALLOC_MODES)
+                if self._size and mode == FALLOC_FL_KEEP_SIZE:
+                    mode = 0
+                return fd, mode, self.one(OFFSETS), self.one(LENGTHS)
             case "fchmod":
                 return self.fd(), self.one(MODES)
             case "read":
@@ -378,7 +398,8 @@ def generate(
     `forks`: whether a program may.
     """
     draw = random.Random(seed * 1_000_003 + number)
-    state = _Draw(draw, limits)
+    huge = limits.huge_pages and number % HUGE_SHARE == 0
+    state = _Draw(draw, limits, MFD_HUGETLB if huge else 0)
     weights, sums, beginning = WEIGHTS, CUMULATED, BEGINNING
     if forks and draw.random() < FORKING_SHARE:
         weights, sums, beginning = FORKING, FORKING_CUMULATED, FORKING_BEGINNING
@@ -394,7 +415,8 @@ def generate(
             state.processes += 1
         if verb == "pass_fd" and (state.processes == 1 or limits.no_sockets):
             continue
-        calls.append(Call(process, verb, state.arguments(verb)))
+        made = "memfd_create" if verb == "open" and huge else verb
+        calls.append(Call(process, made, state.arguments(made)))
     return tuple(calls)
 
 

@@ -14,7 +14,7 @@ import attrs
 
 from mmsim.conformance.real import FIRST
 from mmsim.conformance.sequential.program import OPENING, Call, Program
-from mmsim.syscalls import PAGE_SIZE
+from mmsim.syscalls import MFD_HUGETLB, PAGE_SIZE
 
 TRIALS: Final = 1500
 """How many programs are tried for one difference."""
@@ -94,6 +94,7 @@ def _simple(verb: str, at: int, argument: int) -> Iterator[int]:
     elif verb == "pass_fd":  # to an earlier process
         yield from range(argument)
     elif at in BITS.get(verb, ()):
-        yield from (argument & ~bit for bit in map((1).__lshift__, range(argument.bit_length())) if argument & bit)
+        bits = map((1).__lshift__, range(argument.bit_length()))
+        yield from (argument & ~bit for bit in bits if argument & bit and (verb, bit) != ("memfd_create", MFD_HUGETLB))
     elif at in SIZES.get(verb, ()):
         yield from (simple for simple in (0, 1, PAGE_SIZE) if simple < argument)

@@ -42,6 +42,7 @@ COUNT = "i_mmap_writable is back at its resting value"
 AGREE = "MAP_SHARED views agree"
 COUNTED = "what a design counts is back at its resting value"
 CLEAN = "a clean page is what the disk has"
+TAGGED = "the flusher knows of every dirty page"
 FILES = "no open file is leaked"
 WRITERS = "the writers of a mount are back at their resting value"
 WRITECOUNT = "i_writecount is back at its resting value"
@@ -182,7 +183,11 @@ class Books:
             size = view[inode.i_size] if inode.sb.block_backed else 0
             for index in range(-(-size // PAGE_SIZE)):
                 page = view[inode.mapping.slot(index)]
-                if page is None or view[page.flags] & {PG_DIRTY, PG_WRITEBACK}:
+                if page is None or PG_WRITEBACK in view[page.flags]:
+                    continue
+                if PG_DIRTY in view[page.flags]:
+                    if (inode, index) not in view[inode.sb.b_dirty]:
+                        return (TAGGED, f"page {index} of {inode.name} is dirty, and not among those to be written")
                     continue
                 below = size - index * PAGE_SIZE
                 if file_content(view, inode, index)[:below] != view[inode.disk(index)][:below]:

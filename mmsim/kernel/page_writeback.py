@@ -15,7 +15,14 @@ himself.  A disk answers at once, or with the flusher never.
 
 from __future__ import annotations
 
-from mmsim.kernel.filemap import clear_page_flag, find_get_page, read_page, set_page_dirty, wait_on_page_writeback
+from mmsim.kernel.filemap import (
+    clear_page_flag,
+    find_get_page,
+    read_page,
+    set_page_dirty,
+    tagged,
+    wait_on_page_writeback,
+)
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.rmap import page_mkclean
 from mmsim.kernel.types import PG_DIRTY, PG_WRITEBACK, Inode, Kernel, Page, SuperBlock
@@ -46,26 +53,26 @@ async def clear_page_dirty_for_io(k: Kernel, inode: Inode, page: Page, index: in
     return await clear_page_flag(page, PG_DIRTY)
 
 
-async def write_cache_page(k: Kernel, inode: Inode, index: int) -> None:
-    """Write one page if it is dirty."""
+async def write_cache_page(k: Kernel, inode: Inode, index: int) -> bool:
+    """Write one page if it is dirty; False if it was taken from the file meanwhile, and another may have its place."""
     page = await find_get_page(k, inode.mapping, index)
     if page is None:
-        return
+        return True
     await page.lock.acquire()
     # Truncation may have been faster, and so may another writer.
     attached = await page.mapping.load() is inode.mapping
+    cleaned = False
     if attached and PG_DIRTY in await page.flags.load():
         await wait_on_page_writeback(page)
-        attached = await clear_page_dirty_for_io(k, inode, page, index)
-        if attached:
+        cleaned = await clear_page_dirty_for_io(k, inode, page, index)
+        if cleaned:
             await page.flags.test_and_set(PG_WRITEBACK)
-    else:
-        attached = False
     await page.lock.release()
-    if attached:
+    if cleaned:
         await inode.disk(index).store(await read_page(k, page, 0, PAGE_SIZE))
         await clear_page_flag(page, PG_WRITEBACK)
     await put_page(k, page)
+    return attached
 
 
 async def filemap_write_and_wait(k: Kernel, inode: Inode) -> None:
@@ -102,4 +109,5 @@ async def wb_workfn(k: Kernel, sb: SuperBlock) -> None:
         for inode, index in sorted(await sb.b_dirty.wait_until(some), key=by_name):
             # Untagged before it is cleaned, for whoever makes it dirty after that must find it untagged to tag it.
             await sb.b_dirty.update(untagged, inode, index)
-            await write_cache_page(k, inode, index)
+            if not await write_cache_page(k, inode, index):
+                await sb.b_dirty.update(tagged, inode, index)  # the tag is the slot's, not the page's

@@ -7,7 +7,7 @@ import pytest
 
 from mmsim.catalogue import find
 from mmsim.check import Bounds, Test, check
-from mmsim.check.books import CLEAN, FILES, WRITERS
+from mmsim.check.books import CLEAN, FILES, TAGGED, WRITERS
 from mmsim.check.promises import IMMUTABLE, REMOUNTED
 from mmsim.check.properties import STABLE
 from mmsim.kernel.filemap import clear_page_flag, read_cache_page, set_page_dirty
@@ -34,7 +34,7 @@ from mmsim.syscalls import (
     fill,
 )
 from mmsim.verdict import Holds
-from tests.mutants.judged import Mutant, each
+from tests.mutants.judged import Edit, Mutant, each
 
 RW = PROT_READ | PROT_WRITE
 SLOW = Device("slow")
@@ -193,6 +193,22 @@ MUTANTS = [
         mounted(DISK, write_and_close, remounting(DISK)),
         REMOUNTED,
         (("kernel.namespace", "sync_inodes_sb", nothing),),
+    ),
+    Mutant(
+        "the flusher forgets a page after it has cleaned it",
+        mounted(DISK, write_and_close),
+        TAGGED,
+        (
+            Edit(
+                "kernel.page_writeback.wb_workfn",
+                {
+                    "await sb.b_dirty.update(untagged, inode, index)": "done = await write_cache_page(k, inode, index)",
+                    "if not await write_cache_page(k, inode, index):": (
+                        "await sb.b_dirty.update(untagged, inode, index)\n            if not done:"
+                    ),
+                },
+            ),
+        ),
     ),
     Mutant(
         "writeback leaves the page tables as they are",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmsim.check import Test, check
+from mmsim.engine.progress import NO_LIVELOCK
 from mmsim.errors import UserError
 from mmsim.kernel.releases import V3_17, release_named
 from mmsim.machine import boot
@@ -124,7 +125,7 @@ def test_who_only_looks_makes_a_pmd_dirty_up_to_v4_14(release, dirty):
     assert len(dirty_pmds(booted)) == dirty
 
 
-@pytest.mark.parametrize(("release", "ends"), [("v4.8", True), ("v4.9", False), ("v4.14", True)])
+@pytest.mark.parametrize(("release", "ends"), [("v4.8", True), ("v4.9", False), ("v4.10", True)])
 def test_in_v4_9_a_forced_write_to_a_huge_page_looks_for_its_copy_for_ever(release, ends):
     async def setup(sys):
         await sys.mmap(await sys.dev_zero(), PROT_READ, MAP_PRIVATE)
@@ -133,5 +134,5 @@ def test_in_v4_9_a_forced_write_to_a_huge_page_looks_for_its_copy_for_ever(relea
         return await sys.mem_write(0x10000, b"mine")
 
     told = check(Test("forced", Scenario(setup=setup, threads=(writer,)), wait_for_pins, release_named(release)))
-    assert isinstance(told, Holds)
     assert {dict(outcome)["writer"] for outcome in told.outcomes} == ({4} if ends else set())
+    assert isinstance(told, Holds) if ends else told.violation.property == NO_LIVELOCK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mmsim.check.books import CLEAN
 from mmsim.check.books import FILES as FILES_OPEN
+from mmsim.check.promises import IMMUTABLE
 from mmsim.kernel.open import open_inode
 from mmsim.scenario import process
 from mmsim.strategies.copy_on_seal import copy_on_seal

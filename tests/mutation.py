@@ -13,10 +13,6 @@ or under Linux's own.  Interrupted, it goes on from there as long as no source h
 What passes all its tests survives and is printed as a diff.  tests/mutants/accepted.toml names the survivors that
 differ in nothing to be seen, or are put up with, and why; an entry of it that fits no mutant is an error.
 
-Of the 722 mutants by --steps, those of mmap, page_alloc, readonly, truncate, memfd, gup, tlb, memory_zap, rmap and
-migrate were tried, 147 by the driver before this one: 114 were noticed.  Of the 33 survivors two have scenes by now
-(tests/mutants/test_page_cache.py), 17 are accepted, and 14 of rmap.py and migrate.py wait to be explained.
-
 Not used: cosmic-ray's `exec` runs one mutant at a time in the tree it stands in, and its distributors find operators
 by the entry points of installed packages; so its mutate_and_test() is called here, for each copy.  mutmut 3 was tried
 as well: it runs, for its trampoline awaits the path's own coroutine, but no operator can be added to it.

@@ -16,9 +16,9 @@ Of a scenario that is violated it is what was seen up to the violations, for beh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 
-from mmsim.cells import SpinLock
+from mmsim.cells import Lock
 from mmsim.check.judge import holds_for
 from mmsim.engine.automaton import Automaton, Node
 from mmsim.engine.graph import Graph, circles, components
@@ -58,16 +58,17 @@ def observe(scenario: Scenario, tables: Tables, found: Explored, outcomes: Itera
 def waits(tables: Tables, found: Explored) -> Iterator[Wait]:
     """Whoever is inside a system call where nothing but a silent device could still move.
 
-    A device of the model may stop between any two steps, but an interrupt that holds a spinlock runs to its end.  So
-    where a task spins for such a lock, the device was cut short in its handler, and nobody waits for an answer of it.
+    A device of the model may stop between any two steps, but whoever holds a lock goes on until he gives it back.  So
+    where a task waits for a lock that a device holds, the device was cut short, and nobody waits for an answer of it.
     """
+    silent = [thread for thread, each in enumerate(tables.machine.threads) if each.silent]
     loud = [thread for thread, each in enumerate(tables.machine.threads) if not each.silent]
-    stuck = {
-        (thread, nodes[thread])
-        for nodes in found.quiescent
-        if not any(spins(tables.node(thread, nodes[thread])) for thread in loud)
-        for thread in loud
-    }
+
+    def cut_short(nodes: tuple[int, ...]) -> bool:
+        held = {lock for thread in silent for lock, _ in tables.node(thread, nodes[thread]).held}
+        return any(waits_for_one_of(held, tables.node(thread, nodes[thread])) for thread in loud)
+
+    stuck = {(thread, nodes[thread]) for nodes in found.quiescent if not cut_short(nodes) for thread in loud}
     for thread, number in stuck:
         node = tables.node(thread, number)
         depth = system_call(node.frames)
@@ -86,9 +87,9 @@ def drops(tables: Tables) -> Iterator[Drop]:
                     yield Drop(field_of(node), automaton.thread.context.value, last)
 
 
-def spins(node: Node) -> bool:
-    """Whether the pending step takes a spinlock."""
-    return node.step is not None and node.step.acquires and isinstance(node.step.cell, SpinLock)
+def waits_for_one_of(locks: Set[Lock], node: Node) -> bool:
+    """Whether the pending step takes one of these locks."""
+    return node.step is not None and node.step.acquires and node.step.cell in locks
 
 
 def word_of(node: Node) -> str:

@@ -261,6 +261,17 @@ def test_a_file_of_huge_pages():
     assert alone(caller, release="v7.3") == expected
 
 
+def test_a_writable_mapping_makes_a_file_of_huge_pages_as_long_as_it_is():
+    async def caller(sys, _):
+        fd = await sys.memfd_create("huge", MFD_HUGETLB | MFD_ALLOW_SEALING)
+        await sys.mmap(fd, PROT_READ, MAP_SHARED, 2 * PAGE_SIZE, PAGE_SIZE)
+        unwritable = await sys.pread(fd, 8 * PAGE_SIZE)
+        await sys.mmap(fd, RW, MAP_SHARED, 2 * PAGE_SIZE, PAGE_SIZE)
+        return len(unwritable), len(await sys.pread(fd, 8 * PAGE_SIZE))
+
+    assert alone(caller, release="v7.3") == (0, 3 * PAGE_SIZE)
+
+
 def test_hugetlbfs_does_not_enforce_seal_exec():
     async def caller(sys, _):
         fd = await sys.memfd_create("huge", MFD_HUGETLB | MFD_ALLOW_SEALING)
@@ -358,3 +369,21 @@ def test_map_fixed_that_is_refused(release, stays):
         return await sys.mmap(fd, RW, MAP_SHARED | MAP_FIXED, address=old), await sys.load(old, 4)
 
     assert alone(caller, release=release) == (-EPERM, b"orig" if stays else SIGSEGV)
+
+
+# ---- MAP_FIXED
+
+
+@pytest.mark.parametrize(("release", "still_there"), [("v6.12.9", False), ("v6.12.93", True)])
+def test_what_a_refused_mapping_was_to_take_the_place_of(release, still_there):
+    """Up to v6.12.93 F_SEAL_FUTURE_WRITE is looked at when what was there is gone."""
+
+    async def caller(sys, _):
+        fd = await sys.memfd_create("frame", MFD_ALLOW_SEALING)
+        await sys.pwrite(fd, b"orig")
+        window = await sys.mmap(fd, PROT_READ, MAP_SHARED)
+        await sys.add_seals(fd, F_SEAL_FUTURE_WRITE)
+        over = await sys.mmap(fd, RW, MAP_SHARED | MAP_FIXED, PAGE_SIZE, 0, window)
+        return over, await sys.load(window, 4)
+
+    assert alone(caller, release=release) == (-EPERM, b"orig" if still_there else SIGSEGV)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mmsim.check.books import AGREE, CLEAN, COUNT, LEAK
 from mmsim.check.promises import SEALED
+from mmsim.scenario import process
 from mmsim.strategies.sealing_v2 import sealing_v2
 from mmsim.syscalls import (
     EFAULT,
@@ -13,6 +14,7 @@ from mmsim.syscalls import (
     FALLOC_FL_PUNCH_HOLE,
     MADV_DONTNEED,
     MAP_SHARED,
+    MFD_HUGETLB,
     MREMAP_FIXED,
     MREMAP_MAYMOVE,
     O_CREAT,
@@ -119,6 +121,23 @@ async def maps_shared_and_seals(sys, _):
     await sys.store(WINDOW, LATE)
 
 
+async def huge_and_empty(sys):
+    await sys.memfd_create("huge", MFD_HUGETLB)
+
+
+async def maps_one(sys, _):
+    await sys.mmap(FD, RW, MAP_SHARED)
+
+
+async def maps_two(sys, _):
+    await sys.mmap(FD, RW, MAP_SHARED, 2 * PAGE_SIZE)
+    return len(await sys.pread(FD, 2 * PAGE_SIZE))
+
+
+def the_file_is_as_long_as_the_mapping(maps_two):
+    return maps_two == 2 * PAGE_SIZE
+
+
 def it_has_not_too_many_references(splices_and_tees):
     return splices_and_tees != -EFAULT
 
@@ -134,6 +153,13 @@ def it_is_exported(exporter):
 MMAP_LOCK = "async with mm.mmap_lock:"
 PAGE_TABLE_LOCK = "async with mm.page_table_lock:"
 MUTANTS = [
+    Mutant(
+        "two mappings make a file of huge pages longer at once",
+        scene(huge_and_empty, process(maps_one), maps_two, always=(the_file_is_as_long_as_the_mapping,)),
+        "the_file_is_as_long_as_the_mapping",
+        (left_out("kernel.mmap.hugetlbfs_file_mmap", "async with inode.i_mutex:"),),
+        release="v6.18",
+    ),
     Mutant(
         "udmabuf gives a page back before it pins it",
         scene(shrink_sealed, exporter, puncher, always=(it_is_exported,)),

@@ -135,9 +135,12 @@ def test_nothing_runs_on_after_a_signal(system_calls, tmp_path, name):
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    wait_until(lambda: len(workers(tmp_path)) >= 4)  # two that perform, and the template of each
-    session.send_signal(getattr(signal, name))
-    told, _ = session.communicate(timeout=60)
+    try:
+        wait_until(lambda: len(workers(tmp_path)) >= 4)  # two that perform, and the template of each
+        session.send_signal(getattr(signal, name))
+        told, _ = session.communicate(timeout=60)
+    finally:
+        session.kill()
     if name != "SIGKILL":
         assert session.returncode == 3
         assert b"ended by Ctrl-C" in told

@@ -59,14 +59,14 @@ def waits(tables: Tables, found: Explored) -> Iterator[Wait]:
     """Whoever is inside a system call where nothing but a silent device could still move.
 
     A device of the model may stop between any two steps, but whoever holds a lock goes on until he gives it back.  So
-    where a task waits for a lock that a device holds, the device was cut short, and nobody waits for an answer of it.
+    where a task waits for a lock that no task holds, a device was cut short, and nobody waits for an answer of it.
     """
-    silent = [thread for thread, each in enumerate(tables.machine.threads) if each.silent]
     loud = [thread for thread, each in enumerate(tables.machine.threads) if not each.silent]
 
     def cut_short(nodes: tuple[int, ...]) -> bool:
-        held = {lock for thread in silent for lock, _ in tables.node(thread, nodes[thread]).held}
-        return any(waits_for_one_of(held, tables.node(thread, nodes[thread])) for thread in loud)
+        ours = [tables.node(thread, nodes[thread]) for thread in loud]
+        held = {lock for node in ours for lock, _ in node.held}
+        return any(takes_another(held, node) for node in ours)
 
     stuck = {(thread, nodes[thread]) for nodes in found.quiescent if not cut_short(nodes) for thread in loud}
     for thread, number in stuck:
@@ -87,9 +87,9 @@ def drops(tables: Tables) -> Iterator[Drop]:
                     yield Drop(field_of(node), automaton.thread.context.value, last)
 
 
-def waits_for_one_of(locks: Set[Lock], node: Node) -> bool:
-    """Whether the pending step takes one of these locks."""
-    return node.step is not None and node.step.acquires and node.step.cell in locks
+def takes_another(locks: Set[Lock], node: Node) -> bool:
+    """Whether the pending step takes a lock that is none of these."""
+    return node.step is not None and node.step.acquires and node.step.cell not in locks
 
 
 def word_of(node: Node) -> str:

@@ -120,6 +120,13 @@ def test_an_interrupt_that_holds_a_spinlock_keeps_nobody_waiting():
     assert {wait.call for wait in found.observed.waits} == {"wait_for"}
 
 
+def test_a_flusher_that_holds_a_lock_keeps_nobody_waiting():
+    """munmap() may find it with i_mmap_mutex held."""
+    found = observed("chattr_with_a_writable_mapping", wait_for_pins)
+    assert any(dict(outcome)["user"] is WAITING for outcome in found.outcomes)
+    assert found.observed.waits == ()
+
+
 def test_a_seal_that_is_held_off_for_ever_is_found_out():
     seen = observed("dio_completes_after_seal", WAITS_IN_SEAL).observed
     assert Wait("add_seals", "wait_for_ever", "_refcount") in seen.waits

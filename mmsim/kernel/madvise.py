@@ -29,7 +29,7 @@ async def do_madvise(k: Kernel, start: int, length: int, advice: int) -> int:
         for vma in await mm.mmap.load():
             for piece in cut(vma, start, end):
                 if start <= piece.start < end:
-                    if vma.file.inode.sb.kind == "hugetlbfs" and k.release.has(MADVISE_REFUSES_HUGETLB):
+                    if vma.hugetlb and k.release.has(MADVISE_REFUSES_HUGETLB):
                         return -EINVAL
                     await zap_page_range(k, mm, piece)
                     mapped += piece.end - piece.start

@@ -28,7 +28,6 @@ from mmsim.kernel.tlb import begin_instruction, flush_tlb
 from mmsim.kernel.types import (
     HPAGE_PMD_NR,
     PG_ANON_EXCLUSIVE,
-    VM_MAYWRITE,
     VM_READ,
     VM_UFFD,
     VM_UFFD_MINOR,
@@ -75,7 +74,7 @@ async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: b
         return VM_FAULT_RETRY
     if vma.file.inode.sb.kind == "dma-buf" and k.release.has(UDMABUF_MAPS_PFNS):
         return await vmf_insert_pfn(mm, vma, address, write=write)
-    if vma.file.inode.sb.kind == "hugetlbfs" and not vma.shared and vma.flags & VM_MAYWRITE:
+    if vma.hugetlb and vma.cow:
         fault = await hugetlb_no_page(k, mm, vma, address, write=write)
         if fault is not None:
             return fault

@@ -46,7 +46,7 @@ async def mremap(k: Kernel, start: int, old_length: int, new_length: int, flags:
             vma = find_vma(vmas, start)
             if vma is None:
                 return -EFAULT
-            if is_vm_hugetlb_page(vma) and new_size > old_size:
+            if vma.hugetlb and new_size > old_size:  # such a mapping never grows, and before v5.16 does not move
                 return -EINVAL
         if badly:
             return -EINVAL
@@ -58,7 +58,7 @@ async def mremap(k: Kernel, start: int, old_length: int, new_length: int, flags:
         vma = find_vma(vmas, start)
         if vma is None:
             return -EFAULT
-        if is_vm_hugetlb_page(vma):
+        if vma.hugetlb:
             return -EINVAL
         if start + old_size > vma.end:
             return -EFAULT
@@ -71,11 +71,6 @@ async def mremap(k: Kernel, start: int, old_length: int, new_length: int, flags:
         if not flags & MREMAP_MAYMOVE:
             return -ENOMEM
         return await move_vma(k, mm, vma, start, old_size, new_size, free_area(vmas, new_size))
-
-
-def is_vm_hugetlb_page(vma: Vma) -> bool:
-    """Whether it maps huge pages of hugetlbfs: such a mapping never grows, and does not move before v5.16."""
-    return vma.file.inode.sb.kind == "hugetlbfs"
 
 
 async def mremap_to(k: Kernel, mm: Mm, start: int, old_size: int, new_size: int, to: int) -> int:
@@ -95,7 +90,7 @@ async def mremap_to(k: Kernel, mm: Mm, start: int, old_size: int, new_size: int,
     vma = find_vma(await mm.mmap.load(), start)
     if vma is None:
         return -EFAULT
-    if is_vm_hugetlb_page(vma) and not k.release.has(MREMAP_LOOKS_FIRST):
+    if vma.hugetlb and not k.release.has(MREMAP_LOOKS_FIRST):
         return -EINVAL
     if start + kept > vma.end:
         return -EFAULT

@@ -197,6 +197,11 @@ class Vma:
         """is_cow_mapping(): private, and it may be written, whether or not it is at the moment."""
         return self.flags & (VM_SHARED | VM_MAYWRITE) == VM_MAYWRITE
 
+    @property
+    def hugetlb(self) -> bool:
+        """is_vm_hugetlb_page(): it maps huge pages of hugetlbfs."""
+        return self.file.inode.sb.kind == "hugetlbfs"
+
 
 @attrs.frozen
 class Pte:

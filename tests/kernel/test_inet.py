@@ -37,7 +37,7 @@ def sent(protocol, consumer, *, tapped=False, length=8):
         await sys.splice(fd, 0, write, length)
         await sys.splice(read, None, near, length)
         held = await sys.add_seals(fd, F_SEAL_WRITE)
-        return held, await sys.read(far, 8), await sys.pread(fd, 8), await sys.add_seals(fd, F_SEAL_WRITE)
+        return held, await sys.read(far, PAGE_SIZE), await sys.pread(fd, 8), await sys.add_seals(fd, F_SEAL_WRITE)
 
     return thread
 
@@ -83,6 +83,10 @@ def test_pedit_writes_to_more_than_it_copied(release, content):
 
 def test_pedit_leaves_a_packet_that_is_too_short():
     assert alone(sent(IPPROTO_UDP, Consumer.PEDIT, length=7), release=NOW) == (-EBUSY, b"origori", b"origorig", 0)
+
+
+def test_pedit_leaves_the_rest_of_a_packet_as_long_as_it_is():
+    assert alone(sent(IPPROTO_UDP, Consumer.PEDIT, length=12), release=NOW) == (-EBUSY, b"origeditorig", b"origorig", 0)
 
 
 @pytest.mark.parametrize("consumer", [Consumer.ESP, Consumer.RXRPC])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmsim.check import Test, check
+from mmsim.kernel.pipe import PIPE_DEF_BUFFERS
 from mmsim.kernel.releases import V3_17, release_named
 from mmsim.scenario import Scenario
 from mmsim.strategies.delayed_unmap import delayed_unmap
@@ -14,15 +15,21 @@ from mmsim.syscalls import (
     EBADMSG,
     EINVAL,
     ENOMEM,
+    EPERM,
+    EPIPE,
     ETXTBSY,
+    F_SEAL_EXEC,
     MAP_PRIVATE,
     MAP_SHARED,
+    MFD_ALLOW_SEALING,
     O_CREAT,
     O_RDWR,
     PAGE_SIZE,
     PROT_READ,
     PROT_WRITE,
     SIGBUS,
+    SIGSEGV,
+    UFFDIO_REGISTER_MODE_MINOR,
     UFFDIO_REGISTER_MODE_MISSING,
     Device,
     Mount,
@@ -288,3 +295,55 @@ def test_a_mapping_stays_where_it_is_unless_it_may_move():
         return await sys.mremap(window, PAGE_SIZE, 2 * PAGE_SIZE)
 
     assert alone(caller) == -ENOMEM
+
+
+# ---- pipes and sockets
+
+
+def test_what_fills_a_page_of_a_pipe_to_its_end_is_appended():
+    async def caller(sys, _):
+        _, write = await sys.pipe()
+        return [await sys.write(write, bytes(PAGE_SIZE // 2)) for _ in range(2 * PIPE_DEF_BUFFERS)]
+
+    assert alone(caller) == [PAGE_SIZE // 2] * 2 * PIPE_DEF_BUFFERS
+
+
+def test_a_splice_to_a_socket_that_nobody_reads_ends():
+    async def caller(sys, _):
+        read, write = await sys.pipe()
+        near, far = await sys.socketpair()
+        await sys.write(write, b"left")
+        await sys.close(far)
+        return await sys.splice(read, None, near, 4)
+
+    assert alone(caller, release="v4.8") == -EPIPE
+
+
+# ---- who is told of a fault, and who may read
+
+
+@pytest.mark.parametrize(("prot", "seen"), [(RW, bytes(4)), (0, SIGSEGV)])
+def test_of_a_hole_nobody_is_told_who_asked_for_pages_that_are_there(prot, seen):
+    async def caller(sys, _):
+        fd = await sys.memfd_create("frame")
+        await sys.ftruncate(fd, PAGE_SIZE)
+        window = await sys.mmap(fd, prot, MAP_SHARED)
+        return await sys.uffd_register(window, PAGE_SIZE, UFFDIO_REGISTER_MODE_MINOR), await sys.load(window, 4)
+
+    assert alone(caller, release=NOW) == (0, seen)
+
+
+# ---- modes and sizes
+
+
+def test_a_memfd_may_be_executed_by_all():
+    async def caller(sys, _):
+        fd = await sys.memfd_create("frame", MFD_ALLOW_SEALING)
+        await sys.add_seals(fd, F_SEAL_EXEC)
+        return await sys.fchmod(fd, 0o777), await sys.fchmod(fd, 0o776)
+
+    assert alone(caller, release="v6.3") == (0, -EPERM)
+
+
+def test_a_chunk_of_a_write_is_a_huge_page_at_most():
+    assert release_named("v7.3").write_chunk == 2 << 20

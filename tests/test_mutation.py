@@ -32,15 +32,15 @@ def remembered():
 
 
 @pytest.mark.parametrize("entry", ACCEPTED, ids=[f"{each['function']}-{n}" for n, each in enumerate(ACCEPTED)])
-def test_an_accepted_survivor_is_in_its_function(entry):
+def test_an_accepted_survivor_is_in_its_function_or_class(entry):
     assert set(entry) == {"file", "function", "line", "becomes", "why"}
     text = (ROOT / entry["file"]).read_text()
-    functions = [
+    definitions = [
         ast.get_source_segment(text, node)
         for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == entry["function"]
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == entry["function"]
     ]
-    places = functions if entry["function"] else [text]
+    places = definitions if entry["function"] else [text]
     assert any(entry["line"] in [line.strip() for line in place.splitlines()] for place in places)
 
 

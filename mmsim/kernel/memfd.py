@@ -79,7 +79,9 @@ async def memfd_create(k: Kernel, name: str, flags: int) -> File | int:
     if len(name.encode()) > MFD_NAME_MAX_LEN:
         return -EINVAL
     number = await k.number("memfds_made")
-    full_name = f"memfd:{name}" + (f"#{number}" if number else "")
+    # Files may have the same name: it is no part of who they are.
+    whose = "" if k.cpu == "setup" else f"{k.cpu}."
+    full_name = f"{whose}memfd{f'#{number}' if number else ''}:{name}"
     inode = k.world.handle(hugetlb_inode if flags & MFD_HUGETLB else Inode, f"{full_name}.inode")
     if flags & MFD_NOEXEC_SEAL:
         await inode.i_mode.store(inode.i_mode.initial & ~ANY_X)

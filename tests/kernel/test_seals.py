@@ -368,3 +368,24 @@ def test_seals_belong_to_the_file_and_not_to_the_descriptor():
         return await sys.get_seals(fd), await sys.get_seals(other), await sys.pwrite(other, fill(b"x"))
 
     assert alone(caller) == (F_SEAL_GROW | F_SEAL_WRITE, F_SEAL_GROW | F_SEAL_WRITE, -EPERM)
+
+
+def test_a_name_is_no_part_of_who_a_file_is():
+    """memfd_create(2): files may have the same name without any side effects, from one process or two."""
+
+    async def maker(sys):
+        first = await sys.memfd_create("a#1", MFD_ALLOW_SEALING)
+        second = await sys.memfd_create("a", MFD_ALLOW_SEALING)
+        third = await sys.memfd_create("a", MFD_ALLOW_SEALING)
+        assert await sys.add_seals(third, F_SEAL_SEAL) == 0
+        await sys.fork(child)
+        return [await sys.get_seals(fd) for fd in (first, second, third)]
+
+    async def child(sys, _shared):
+        files = [await sys.memfd_create(name, MFD_ALLOW_SEALING) for name in ("a#1", "a", "a")]
+        return [await sys.get_seals(fd) for fd in files]
+
+    async def thread(sys, _shared):
+        return await maker(sys)
+
+    assert outcomes(thread, children=(child,)) == {"thread": [0, 0, F_SEAL_SEAL], "child": [0, 0, 0]}

@@ -81,6 +81,9 @@ class World:
 class Handle(Named):
     """A kernel object.  Owns cells, holds no values, and can itself be the value of a cell."""
 
+    slab: Cell[tuple[Handle, ...]] | None = None
+    """Where it is kept when nobody has it, if it is to be used again."""
+
     def __init__(self, world: World, name: str) -> None:
         super().__init__(name)
         self.world = world

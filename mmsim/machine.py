@@ -15,14 +15,14 @@ from typing import Any
 
 from mmsim.cells import Cell, World
 from mmsim.errors import UserError
-from mmsim.kernel.direct_io import TRANSPORTS, device_interrupts
+from mmsim.kernel.direct_io import TRANSPORTS, EndIo, bio_endio, device_interrupts
 from mmsim.kernel.entry import SimSyscalls
 from mmsim.kernel.entry.processes import started
 from mmsim.kernel.page_writeback import wb_workfn
 from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
 from mmsim.kernel.swap import settle
-from mmsim.kernel.types import BlockDevice, Cpus, Kernel, Page, Process, SuperBlock
+from mmsim.kernel.types import KERNEL_MOUNTS, BlockDevice, Cpus, Kernel, Page, Process, SuperBlock
 from mmsim.scenario import Process as ProcessOf
 from mmsim.scenario import Scenario, ThreadFunction
 from mmsim.steps import KernelBug, Step
@@ -31,12 +31,21 @@ from mmsim.threads import Machine, Thread
 
 MAIN = "main"
 
+Learn = Callable[[Callable[..., Coroutine[Any, Any, Any]]], EndIo]
 
-def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
-    """A machine after `setup`, about to run the threads.  Raises UserError if setup fails."""
+
+def boot(scenario: Scenario, strategy: Strategy, release: Release, *, learn: Learn | None = None) -> Machine:
+    """A machine after `setup`, about to run the threads.  Raises UserError if setup fails.
+
+    One that is to run for long uses freed objects again, so that the same happens again and again; `learn(bio_endio)`
+    is then called by each device in the place of it.
+    """
     world = World()
     cpus: list[tuple[Process, tuple[str, ...]]] = []
     main = world.handle(Process, MAIN)
+    if scenario.evicts:
+        for name, kind in KERNEL_MOUNTS:
+            world.handle(partial(SuperBlock, kind=kind, evicts=True), name)
     mounted = [
         world.handle(partial(SuperBlock, kind=mount.kind, mounted=True, stable=mount.checksums), mount.name)
         for mount in scenario.mounts
@@ -49,8 +58,9 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
     def kernel(name: str, process: Process) -> Kernel:
         running = Cpus(tuple(cpus))
         return Kernel(
-            name, world, process, strategy, release, scenario.words_per_page, running, shmem_huge=scenario.shmem_huge
-        )
+            name, world, process, strategy, release, scenario.words_per_page, running,
+            shmem_huge=scenario.shmem_huge, reuses=learn is not None,
+        )  # fmt: skip
 
     setup = SimSyscalls(kernel("setup", main), 0, {}, children, alone=False)
     devices = [(world.handle(BlockDevice, name), TRANSPORTS[transport]) for name, transport in _device_names(scenario)]
@@ -75,7 +85,7 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release) -> Machine:
         else:
             threads.append(Thread(name, _starter(function, sys, shared)))
     for device, transport in devices:
-        interrupts = _starter(device_interrupts, kernel(device.name, main), device)
+        interrupts = _starter(device_interrupts, kernel(device.name, main), device, learn and learn(bio_endio))
         threads.append(Thread(device.name, interrupts, transport.context, silent=True))
     for sb in mounted:
         if sb.block_backed:

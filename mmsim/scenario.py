@@ -112,6 +112,9 @@ class Scenario:
     """How many words a page has; a device writes and a CPU copies word by word.  A power of two."""
     shmem_huge: bool = False
     """/sys/kernel/mm/transparent_hugepage/shmem_enabled is `force`: the pages of memfds are huge ones, from v4.8 on."""
+    evicts: bool = False
+    """Whether a memfd that nobody refers to any more goes, and its pages leave the cache; else it stays as it is, which
+    nobody but the page allocator could tell, and makes fewer states."""
     model_only: bool = False
     """Never to be run on a real kernel."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from mmsim.cells import Cell, Handle, World, wrapped
 from mmsim.check.contents import file_content
-from mmsim.check.promises import programs, promises
+from mmsim.check.promises import evicted, programs, promises
 from mmsim.engine.tables import Fault, View
 from mmsim.kernel.strategy import Strategy, linux
 from mmsim.kernel.types import (
@@ -65,8 +65,8 @@ class Books:
     def _leaks(self, view: View) -> Fault | None:
         cached: dict[Page, int] = {}
         for inode in self.world.of(Inode):
-            if inode.sb.kind == "dma-buf":
-                continue  # which lists its pages and says by itself how it holds them
+            if inode.sb.kind == "dma-buf" or evicted(view, inode):
+                continue  # the one lists its pages and says by itself how it holds them, the other has none
             for index in range(-(-view[inode.i_size] // PAGE_SIZE)):
                 page = view[inode.mapping.slot(index)]
                 if page is not None:
@@ -110,6 +110,8 @@ class Books:
     def _counters(self, view: View) -> Fault | None:
         held = [each for each in self._held(view) if isinstance(each, Pin)] if self.notes_pins else []
         for inode in self.world.of(Inode):
+            if evicted(view, inode):
+                continue
             # Such a design may count a pin that somebody keeps, however often its page was unmapped, as it sees fit.
             pinned = any(self._may_count(view, inode, pin) for pin in held)
             count = view[inode.mapping.i_mmap_writable]
@@ -162,16 +164,21 @@ class Books:
             exe = view[process.mm.exe_file]
             if exe is not None:
                 held[exe.file] = held.get(exe.file, 0) + 1
-        files = [file for file in self.world.of(File) if not file.inode.sb.internal]
+        files = [file for file in self.world.of(File) if file.counted and not file.f_op]
         for file in files:
             if view[file.f_count] != held.get(file, 0):
                 return (FILES, f"{file} has {view[file.f_count]} references at rest, and {held.get(file, 0)} are known")
+        for inode in self.world.of(Inode):
+            due = sum(file.inode is inode for file in held)
+            if inode.sb.evicts and view[inode.i_count] != due:
+                return (FILES, f"{inode} has {view[inode.i_count]} references at rest, and {due} open files are known")
+        writing = [file for file in files if file.writable and not file.inode.sb.internal and file in held]
         for sb in self.world.of(SuperBlock):
-            due = sum(file.writable and file.inode.sb is sb and file in held for file in files)
+            due = sum(file.inode.sb is sb for file in writing)
             if view[sb.mnt_writers] != due:
                 return (WRITERS, f"{sb} has {view[sb.mnt_writers]} writers at rest, and {due} files are open so")
         for inode in self.world.of(Inode):
-            due = sum(file.writable and file.inode is inode and file in held for file in files)
+            due = sum(file.inode is inode for file in writing)
             due -= sum(bool(vma.flags & VM_DENYWRITE) for _, vma in view[inode.mapping.i_mmap])
             due -= sum(exe.denies for exe in programs(view, inode))
             if view[inode.i_writecount] != due:

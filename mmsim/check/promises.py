@@ -33,7 +33,9 @@ class Promise:
 
 def promises(view: View, inode: Inode) -> list[Promise]:
     """What keeps this file's content as it is, in this state."""
-    found = []
+    found: list[Promise] = []
+    if evicted(view, inode):
+        return found
     if view[inode.seals] & F_SEAL_WRITE:
         found.append(Promise(SEALED, "F_SEAL_WRITE was granted"))
     if view[inode.sb.s_readonly]:
@@ -44,6 +46,11 @@ def promises(view: View, inode: Inode) -> list[Promise]:
         # Not while execve() still asks: the promise is made when it can no longer fail.
         found.append(Promise(EXECUTED, "execve() denied writers"))
     return found
+
+
+def evicted(view: View, inode: Inode) -> bool:
+    """Whether nobody can reach the file any more."""
+    return inode.sb.evicts and not view[inode.i_count]
 
 
 def programs(view: View, inode: Inode) -> list[ExeFile]:

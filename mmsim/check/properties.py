@@ -18,7 +18,7 @@ from typing import Any
 from mmsim.cells import Cell, World
 from mmsim.check.books import Books
 from mmsim.check.contents import file_content, page_content
-from mmsim.check.promises import REMOUNTED, SEALED, promises
+from mmsim.check.promises import REMOUNTED, SEALED, evicted, promises
 from mmsim.engine.tables import Fault, Places, Tables, View
 from mmsim.kernel.strategy import Strategy, linux
 from mmsim.kernel.types import (
@@ -175,6 +175,8 @@ class AlwaysOn:
         return self.world.handle(Inode, mapping.name.removesuffix(".i_data"))
 
     def _size(self, before: View, after: View, inode: Inode) -> Fault | None:
+        if evicted(before, inode):
+            return None  # it becomes another file's
         seals, old, new = before[inode.seals], before[inode.i_size], after[inode.i_size]
         if new < old and seals & F_SEAL_SHRINK:
             return (SIZE, f"{inode.name} shrinks from {old} to {new} bytes after F_SEAL_SHRINK was granted")

@@ -18,11 +18,15 @@ interrupt (which here are one thread).
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import attrs
 
 from mmsim.kernel.filemap import read_page, set_page_dirty
 from mmsim.kernel.gup import get_user_pages_fast, unpin_page
 from mmsim.kernel.io_uring import get_rsrc_node, io_put_rsrc_node
+from mmsim.kernel.slab import kmem_cache_alloc, kmem_cache_free
 from mmsim.kernel.types import (
     BlockDevice,
     Caller,
@@ -96,11 +100,17 @@ async def queue_io(
     node: RegisteredBuffer | None = None,
 ) -> Io:
     """submit_bio()."""
-    number = await k.number("ios_made")
-    io = k.world.handle(Io, f"{k.cpu}.io[{number}]")
+    io = await kmem_cache_alloc(k, "ios", new_io)
+    if k.reuses:
+        await io.result.store(None)
     await k.process.reqs_active.inc()
     await device.queue.update(queued, Request(io, k.mm, address, pins, data, k.process, node))
     return io
+
+
+def new_io(k: Kernel, number: int) -> Io:
+    """The I/O of that number that this CPU submits."""
+    return k.world.handle(Io, f"{k.cpu}.io[{number}]")
 
 
 def completed(result: int | None) -> bool:
@@ -111,14 +121,19 @@ def completed(result: int | None) -> bool:
 async def wait_for_io(io: Io) -> int:
     """io_getevents(): wait for one I/O; the bytes transferred."""
     result = await io.result.wait_until(completed)
+    await kmem_cache_free(io)
     return result or 0
 
 
-async def device_interrupts(k: Kernel, device: BlockDevice) -> None:
-    """What a device does for ever: take a request, transfer it word by word, complete it."""
+EndIo = Callable[..., Awaitable[Any]]
+"""(k, device, request): `bio_endio`, or what stands for it."""
+
+
+async def device_interrupts(k: Kernel, device: BlockDevice, endio: EndIo | None = None) -> None:
+    """What a device does for ever: take a request, transfer it word by word, complete it (`bio_endio`)."""
     while True:
         request = (await device.queue.wait_until(waiting))[0]
-        await bio_endio(k, device, request)
+        await (endio or bio_endio)(k, device, request)
 
 
 async def bio_endio(k: Kernel, device: BlockDevice, request: Request) -> None:

@@ -3,14 +3,15 @@
 Follows fs/file_table.c (get_file, fput, __fput) and fs/file.c (__fget_light, fd_install), v3.17.  A descriptor holds a
 reference, and so does a mapping: a file whose descriptor is closed stays open, for writing too, while it is mapped.
 
-Not modelled: the references of memfds and dma-bufs (`File.counted`), because nothing looks at them and nobody asks who
-has the kernel's own mounts open for writing; the deferral of __fput() to the return from the system call, which is when
-a call here ends too; eviction of the inode.
+Not modelled: the references of memfds and dma-bufs (`File.counted`) unless they are evicted, because nothing looks at
+them and nobody asks who has the kernel's own mounts open for writing; the deferral of __fput() to the return from the
+system call, which is when a call here ends too.
 """
 
 from __future__ import annotations
 
-from mmsim.kernel.types import File, Kernel
+from mmsim.kernel.inode import iget, iput
+from mmsim.kernel.types import File, Inode, Kernel
 from mmsim.kernel.write_access import file_drop_write
 
 ONE_REFERENCE = 1
@@ -27,6 +28,7 @@ async def alloc_file(file: File) -> File:
     """A new struct file, with the reference that its descriptor is going to have."""
     if file.counted:
         await file.f_count.store(ONE_REFERENCE)
+        await iget(file.inode)
     return file
 
 
@@ -44,6 +46,7 @@ async def fput(k: Kernel, file: File) -> None:
         await file.f_op.release(k, file)
     if file.writable:
         await file_drop_write(file.inode)
+    await iput(k, file.inode)
 
 
 async def fget(k: Kernel, fd: int) -> File | None:
@@ -61,6 +64,24 @@ async def fget(k: Kernel, fd: int) -> File | None:
         if await slot.load() is file:
             return file
         await fput(k, file)
+
+
+async def proc_fd_link(k: Kernel, fd: int) -> Inode | None:
+    """What a descriptor's link in /proc/self/fd leads to, with a reference.
+
+    It takes the path alone: whoever closes the file meanwhile ends its right to write.
+    """
+    slot = k.process.fd(fd)
+    while True:
+        file = await slot.load()
+        if file is None:
+            return None
+        if not file.inode.sb.evicts:
+            return file.inode
+        if await file.inode.i_count.inc_not_zero():
+            if await slot.load() is file:
+                return file.inode
+            await iput(k, file.inode)
 
 
 async def fd_install(k: Kernel, file: File) -> int:

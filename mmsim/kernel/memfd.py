@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 
 from mmsim.cells import World
+from mmsim.kernel.inode import inode_init_always
 from mmsim.kernel.readonly import become_read_only
 from mmsim.kernel.releases import (
     ASKS_THE_FILE_SYSTEM_FIRST,
@@ -26,6 +27,7 @@ from mmsim.kernel.releases import (
     HUGETLB_MEMFDS,
     RECHECKS_ANY_DIFFERENCE,
 )
+from mmsim.kernel.slab import kmem_cache_alloc
 from mmsim.kernel.strategy import Guarantee
 from mmsim.kernel.swap import lru_add_drain, lru_add_drain_all
 from mmsim.kernel.types import AddressSpace, File, Inode, Kernel, Page, SuperBlock
@@ -78,17 +80,25 @@ async def memfd_create(k: Kernel, name: str, flags: int) -> File | int:
         return -EINVAL
     if len(name.encode()) > MFD_NAME_MAX_LEN:
         return -EINVAL
-    number = await k.number("memfds_made")
-    # Files may have the same name: it is no part of who they are.
-    whose = "" if k.cpu == "setup" else f"{k.cpu}."
-    full_name = f"{whose}memfd{f'#{number}' if number else ''}:{name}"
-    inode = k.world.handle(hugetlb_inode if flags & MFD_HUGETLB else Inode, f"{full_name}.inode")
+    hugetlb = flags & MFD_HUGETLB
+    inode = await kmem_cache_alloc(k, "memfds", new_inode, name, hugetlb)
+    file = k.world.handle(functools.partial(File, inode=inode), inode.name.removesuffix(".inode"))
+    if k.reuses:
+        await inode_init_always(inode)
+        await file.f_pos.store(0)
     if flags & MFD_NOEXEC_SEAL:
         await inode.i_mode.store(inode.i_mode.initial & ~ANY_X)
         await inode.seals.store(F_SEAL_EXEC)
     elif not flags & MFD_ALLOW_SEALING:
         await inode.seals.store(F_SEAL_SEAL)
-    return k.world.handle(functools.partial(File, inode=inode), full_name)
+    return file
+
+
+def new_inode(k: Kernel, number: int, name: str, hugetlb: int) -> Inode:
+    """The inode of this CPU's memfd of that number; a file's name is no part of who it is, for others may have it."""
+    whose = "" if k.cpu == "setup" else f"{k.cpu}."
+    full_name = f"{whose}memfd{f'#{number}' if number else ''}:{name}.inode"
+    return k.world.handle(hugetlb_inode if hugetlb else Inode, full_name)
 
 
 async def memfd_add_seals(k: Kernel, file: File, seals: int) -> int:

@@ -2,8 +2,9 @@
 
 Follows mm/page_alloc.c (per-CPU lists) and mm/swap.c (put_page), v3.17.  Each CPU makes its own pages, so that
 allocation conflicts with nobody, as per-CPU lists are there to achieve.  A free page is poisoned, word by word, and
-is not handed out again: a use after free is a bug in the model whether or not somebody else got the page meanwhile,
-so nothing is hidden by leaving reuse out, and gup's second look at the PTE is judged by who owns the page.
+is not handed out again while the checker looks (`mmsim.kernel.slab`): a use after free is a bug in the model whether or
+not somebody else got the page meanwhile, so nothing is hidden by leaving reuse out, and gup's second look at the PTE is
+judged by who owns the page.
 
 Not modelled: reclaim, the buddy allocator and running out of memory, because no scenario is about them yet.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from mmsim.kernel.types import POISON, AddressSpace, Kernel, Page
+from mmsim.kernel.slab import kmem_cache_alloc, kmem_cache_free
+from mmsim.kernel.types import CACHED, POISON, AddressSpace, Kernel, Page
 from mmsim.steps import KernelBug
 
 ONE_REFERENCE = 1
@@ -20,12 +22,20 @@ ONE_REFERENCE = 1
 
 async def alloc_page(k: Kernel, nr_pages: int = 1) -> Page:
     """A page of zeros with one reference."""
-    number = await k.number("pages_made")
-    page = k.world.handle(partial(Page, nr_pages=nr_pages), f"{k.cpu}.page[{number}]")
+    page = await kmem_cache_alloc(k, "pages", new_page, nr_pages)
+    if k.reuses:
+        # What free_pages_prepare() and __page_cache_release() clear of page->flags.
+        await page.flags.store(frozenset())
+        await page.lru.store(CACHED)
     for word in k.words:
         await page.word(word).store(bytes(k.word_size))
     await page.refcount.store(ONE_REFERENCE)
     return page
+
+
+def new_page(k: Kernel, number: int, nr_pages: int) -> Page:
+    """The page of that number that this CPU makes."""
+    return k.world.handle(partial(Page, nr_pages=nr_pages), f"{k.cpu}.page[{number}]")
 
 
 async def get_page(page: Page) -> None:
@@ -48,6 +58,7 @@ async def free_page(k: Kernel, page: Page) -> None:
     """__free_page(): nobody has a reference any more."""
     for word in k.words:
         await page.word(word).update(poisoned)
+    await kmem_cache_free(page)
 
 
 def poisoned(old: bytes) -> bytes:

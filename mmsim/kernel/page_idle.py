@@ -9,8 +9,7 @@ Not modelled: walking the reverse mapping for accessed bits, which takes no furt
 from __future__ import annotations
 
 from mmsim.kernel.page_alloc import put_page
-from mmsim.kernel.swap import CACHED, lru
-from mmsim.kernel.types import Inode, Kernel
+from mmsim.kernel.types import CACHED, Inode, Kernel
 from mmsim.syscalls import PAGE_SIZE
 
 
@@ -19,7 +18,7 @@ async def page_idle_bitmap_read(k: Kernel, inodes: tuple[Inode, ...]) -> None:
     for inode in inodes:
         for index in range(-(-await inode.i_size.load() // PAGE_SIZE)):
             page = await inode.mapping.slot(index).load()
-            if page is None or await lru(page).load() == CACHED or not await page.refcount.inc_not_zero():
+            if page is None or await page.lru.load() == CACHED or not await page.refcount.inc_not_zero():
                 continue
             await page.flags.load()
             await put_page(k, page)

@@ -85,6 +85,8 @@ class Strategy:
     is left can write the file: look, wait, refuse, or give its holder the page and the file another."""
     allow_writable: Path
     """(k, inode) -> None: the seal failed; undo deny_writable."""
+    before_evict: Path
+    """(k, inode) -> None: nobody can reach the file any more and its pages have left the cache; then it is freed."""
     guards: frozenset[Guarantee] = frozenset({Guarantee.SEALED})
     """Which promises it is asked about; Linux asks nobody before a remount, chattr +i or execve()."""
     references: Callable[[Pin], int] = one_reference
@@ -136,6 +138,10 @@ async def unmap_at_once(_k: Kernel, _mm: Mm, _vma: Vma, _pages: tuple[Page, ...]
     """A mapping that is gone is gone."""
 
 
+async def evict_at_once(_k: Kernel, _inode: Inode) -> None:
+    """A pin holds its page, and nothing of the file."""
+
+
 linux = Strategy(
     name="linux",
     doc="What all designs start from: the counter of v3.17 with deny and allow, and nothing that looks at pins.",
@@ -149,6 +155,7 @@ linux = Strategy(
     deny_writable=mapping_deny_writable,
     exclude_pins=look_at_no_pins,
     allow_writable=mapping_allow_writable,
+    before_evict=evict_at_once,
 )
 
 

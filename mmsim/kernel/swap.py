@@ -19,10 +19,10 @@ from typing import Any
 
 from mmsim.cells import Cell, Handle, World
 from mmsim.kernel.page_alloc import get_page, put_page
-from mmsim.kernel.types import Kernel, Page
+from mmsim.kernel.types import CACHED, Kernel, Page
 from mmsim.steps import choose
 
-CACHED, INACTIVE, ACTIVE = "in a CPU's cache", "inactive", "active"
+INACTIVE, ACTIVE = "inactive", "active"
 
 
 class LruCache(Handle):
@@ -40,11 +40,6 @@ class LruCache(Handle):
 def lru_cache(k: Kernel, cpu: str) -> LruCache:
     """The cache of that CPU."""
     return k.world.handle(LruCache, f"{cpu}.lru_cache")
-
-
-def lru(page: Page) -> Cell[str]:
-    """Where the page is."""
-    return page.cell("lru", CACHED)
 
 
 def one_more(pages: tuple[Page, ...], page: Page) -> tuple[Page, ...]:
@@ -66,13 +61,13 @@ async def lru_cache_add(k: Kernel, page: Page) -> None:
 
 async def mark_page_accessed(k: Kernel, page: Page) -> None:
     """A file was read: a page on the inactive list is to be activated, which is put off."""
-    if await lru(page).load() == INACTIVE and await lru(page).cmpxchg(INACTIVE, ACTIVE):
+    if await page.lru.load() == INACTIVE and await page.lru.cmpxchg(INACTIVE, ACTIVE):
         await _pagevec_add(k, page)
 
 
 async def _drain_cpu(k: Kernel, cpu: str) -> None:
     for page in await lru_cache(k, cpu).pages.exchange(()):
-        await lru(page).cmpxchg(CACHED, INACTIVE)
+        await page.lru.cmpxchg(CACHED, INACTIVE)
         await put_page(k, page)
 
 
@@ -92,4 +87,4 @@ async def settle(k: Kernel, pages: tuple[Page, ...]) -> None:
     """A long time passes: no page waits in this CPU's cache, and these, read again and again, are active."""
     await lru_add_drain(k)
     for page in pages:
-        await lru(page).store(ACTIVE)
+        await page.lru.store(ACTIVE)

@@ -55,23 +55,7 @@ async def truncate_range(k: Kernel, mapping: AddressSpace, start: int, end: int,
     first, last = -(-start // PAGE_SIZE), end // PAGE_SIZE
     for index in range(first, last):
         await unmap_mapping_page(k, mapping, index, even_cows=even_cows)
-        attached = False
-        # Again until the slot is empty: a migration may have put another page there before this one could be locked.
-        while not attached and (page := await mapping.slot(index).load()) is not None:
-            async with page.lock:
-                # A fault that came too late may have taken it out of the cache itself.
-                attached = await page.mapping.load() is mapping
-                if attached:
-                    # A fault may have mapped it again before it could be locked; nobody maps it once it is detached.
-                    if await page.mapcount.load():
-                        await unmap_mapping_page(k, mapping, index)
-                    if mapping.host.sb.block_backed:
-                        # The disk may be reading the page for what is cut off; afterwards nobody shall write it again.
-                        await wait_on_page_writeback(page)
-                        await clear_page_flag(page, PG_DIRTY)
-                    await delete_from_page_cache(page, mapping, index)
-            if attached:
-                await put_page(k, page)
+        await truncate_inode_page(k, mapping, index)
     if even_cows:
         # Again, for a fault that was under way may have copied a page before it left the cache.
         for index in range(first, last):
@@ -81,6 +65,27 @@ async def truncate_range(k: Kernel, mapping: AddressSpace, start: int, end: int,
         return
     await zero_user_segment(k, mapping, first - 1, start % PAGE_SIZE or PAGE_SIZE, PAGE_SIZE)
     await zero_user_segment(k, mapping, last, 0, end % PAGE_SIZE)
+
+
+async def truncate_inode_page(k: Kernel, mapping: AddressSpace, index: int) -> None:
+    """Have one page leave the cache, whoever holds it."""
+    attached = False
+    # Again until the slot is empty: a migration may have put another page there before this one could be locked.
+    while not attached and (page := await mapping.slot(index).load()) is not None:
+        async with page.lock:
+            # A fault that came too late may have taken it out of the cache itself.
+            attached = await page.mapping.load() is mapping
+            if attached:
+                # A fault may have mapped it again before it could be locked; nobody maps it once it is detached.
+                if await page.mapcount.load():
+                    await unmap_mapping_page(k, mapping, index)
+                if mapping.host.sb.block_backed:
+                    # The disk may be reading the page for what is cut off; afterwards nobody shall write it again.
+                    await wait_on_page_writeback(page)
+                    await clear_page_flag(page, PG_DIRTY)
+                await delete_from_page_cache(page, mapping, index)
+        if attached:
+            await put_page(k, page)
 
 
 async def zero_user_segment(k: Kernel, mapping: AddressSpace, index: int, start: int, end: int) -> None:

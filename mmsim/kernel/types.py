@@ -25,9 +25,28 @@ VM_UFFD_MISSING, VM_UFFD_MINOR = 0x200, 1 << 37
 VM_UFFD = VM_UFFD_MISSING | VM_UFFD_MINOR
 PG_DIRTY, PG_WRITEBACK, PG_UPTODATE, PG_ANON_EXCLUSIVE = "dirty", "writeback", "uptodate", "anon_exclusive"
 """Bits of page->flags; a page of a memfd is up to date from the start and never under writeback."""
+CACHED = "in a CPU's cache"
+"""Where a page begins that is on its way to a list of pages (`mmsim.kernel.swap`)."""
 HPAGE_PMD_NR = 512
+KERNEL_MOUNTS = (("shm_mnt", "tmpfs"), ("hugetlbfs_mnt", "hugetlbfs"))
+"""The kernel's own mounts, on which memfds live, and what they are."""
 POISON = b"\xaa free page \xaa"
 """What every word of a free page holds, as page_poisoning=on does; whoever touches it uses a freed page."""
+
+
+class Gone(Enum):
+    """What a counter holds whose object has been freed; whoever counts with it, or looks at it, uses a freed object."""
+
+    GONE = "gone"
+
+    def _use(self, _other: object) -> Any:
+        msg = "use of the i_mmap_writable of an inode that was evicted"
+        raise KernelBug(msg)
+
+    __add__ = __radd__ = __lt__ = __le__ = __gt__ = __ge__ = _use
+
+
+GONE: Any = Gone.GONE
 
 
 class Page(Handle):
@@ -46,6 +65,11 @@ class Page(Handle):
         self.mapping: Cell[AddressSpace | None] = self.cell("mapping", None)
         self.index: Cell[int] = self.cell("index", 0)
         self.lock = world.lock(Mutex, f"{name}.PG_locked")
+
+    @property
+    def lru(self) -> Cell[str]:
+        """On which list of pages it is."""
+        return self.cell("lru", CACHED)
 
     def word(self, number: int) -> Cell[bytes]:
         """Word `number` of the page's memory."""
@@ -82,6 +106,7 @@ class Inode(Handle):
         self.i_mutex = world.lock(Mutex, f"{name}.i_mutex")
         self.i_size: Cell[int] = self.cell("i_size", 0)
         self.i_writecount: Cell[int] = self.cell("i_writecount", 0)
+        self.i_count: Cell[int] = self.cell("i_count", 0)
         self.seals: Cell[int] = self.cell("seals", 0)
         self.mapping = world.handle(AddressSpace, f"{name}.i_data")
 
@@ -94,13 +119,22 @@ class SuperBlock(Handle):
     """struct super_block, with the one mount of it; `shm_mnt` is the kernel's own, where memfds live."""
 
     def __init__(
-        self, world: World, name: str, kind: str = "tmpfs", *, mounted: bool = False, stable: bool = False
+        self,
+        world: World,
+        name: str,
+        kind: str = "tmpfs",
+        *,
+        mounted: bool = False,
+        stable: bool = False,
+        evicts: bool = False,
     ) -> None:
         super().__init__(world, name)
         self.kind = kind
         self.internal = not mounted
         """Whether user space cannot name the mount: nobody remounts it, so nobody asks how many write there."""
         self.stable = stable
+        self.evicts = evicts
+        """Whether an inode goes with its last open file; see `mmsim.kernel.inode`."""
         self.s_umount = world.lock(RwSem, f"{name}.s_umount")
         self.s_readonly: Cell[bool] = self.cell("s_readonly", False)
         self.s_readonly_remount: Cell[bool] = self.cell("s_readonly_remount", False)
@@ -150,8 +184,8 @@ class File(Handle):
 
     @property
     def counted(self) -> bool:
-        """Whether anything depends on who refers to it: what is released with it, or the writers of its mount."""
-        return bool(self.f_op) or not self.inode.sb.internal
+        """Whether anything depends on who refers to it: what goes with it, or the writers of its mount."""
+        return bool(self.f_op) or not self.inode.sb.internal or self.inode.sb.evicts
 
     @property
     def readable(self) -> bool:
@@ -404,8 +438,11 @@ class Kernel(Named):
         cpus: Cpus,
         *,
         shmem_huge: bool = False,
+        reuses: bool = False,
     ) -> None:
         super().__init__(name)
+        self.reuses = reuses
+        """Whether freed objects are used again (`mmsim.kernel.slab`)."""
         self.world = world
         self.process = process
         self.strategy = strategy

@@ -32,7 +32,7 @@ ALWAYS_ON: Final = (
     (properties.STABLE, "a disk that checksums what it writes reads a page that stays as it is"),
     (books.CLEAN, "at rest, what is not marked dirty is on the disk"),
     (books.TAGGED, "at rest, what is marked dirty will be written"),
-    (books.FILES, "at rest, every reference to an open file of a mount is accounted for"),
+    (books.FILES, "at rest, every reference to an open file that is counted is accounted for"),
     (books.WRITERS, "at rest, a mount has as many writers as files are open for writing"),
     (books.WRITECOUNT, "at rest, it counts the files open for writing, less the programs that deny it"),
     ("no kernel bug", "no use of a freed page, no count below zero, no unlock of what is not locked"),

@@ -51,11 +51,14 @@ def movable(pending, values):
     return None
 
 
-def outcomes(thread, *, release="v3.17", strategy=wait_for_pins, children=(), devices=(), words=1, mounts=()):
+def outcomes(
+    thread, *, release="v3.17", strategy=wait_for_pins, children=(), devices=(), words=1, mounts=(), evicts=False
+):
     """What the thread and its children returned."""
     scenario = Scenario(
-        setup=nothing, threads=(thread,), children=children, devices=devices, words_per_page=words, mounts=mounts
-    )
+        setup=nothing, threads=(thread,), children=children, devices=devices, words_per_page=words, mounts=mounts,
+        evicts=evicts,
+    )  # fmt: skip
     booted = boot(scenario, strategy, release_named(release))
     properties = AlwaysOn(booted.world, strategy)
     values = Values(booted.initial)

@@ -1,6 +1,6 @@
 """What every group of system calls starts from: the calling thread's kernel and its descriptors.
 
-Follows fs/file.c (__fdget, do_dup2).  Not modelled: the inode's eviction: what a scenario made stays.
+Follows fs/file.c (__fdget, do_dup2).  Not modelled: close-on-exec, for the programs that run here open nothing.
 """
 
 from __future__ import annotations

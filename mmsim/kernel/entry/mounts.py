@@ -6,6 +6,8 @@ Not modelled: mount() and umount(): what a scenario names in `mounts` stays moun
 from __future__ import annotations
 
 from mmsim.kernel.entry.descriptors import Descriptors
+from mmsim.kernel.file_table import proc_fd_link
+from mmsim.kernel.inode import iput
 from mmsim.kernel.namespace import do_remount_sb
 from mmsim.kernel.open import disk_contents, do_sys_open, ioctl_setflags, open_inode
 from mmsim.kernel.page_writeback import sync
@@ -20,11 +22,11 @@ class MountCalls(Descriptors):
         return file if isinstance(file, int) else await self._install(file)
 
     async def reopen(self, fd: int, flags: int) -> int:
-        # proc_fd_link() takes the path alone: whoever closes the file meanwhile ends its right to write.
-        file = await self._file(fd)
-        if file is None:
+        inode = await proc_fd_link(self.k, fd)
+        if inode is None:
             return -ENOENT  # a descriptor that is not open has no link in /proc/self/fd
-        opened = await open_inode(self.k, file.inode, flags)
+        opened = await open_inode(self.k, inode, flags)
+        await iput(self.k, inode)
         return opened if isinstance(opened, int) else await self._install(opened)
 
     async def remount(self, mount: Mount, flags: int) -> int:

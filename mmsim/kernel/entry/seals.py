@@ -6,6 +6,7 @@ Not modelled: the sysctl vm.memfd_noexec, which changes defaults and no path.
 from __future__ import annotations
 
 from mmsim.kernel.entry.descriptors import Descriptors
+from mmsim.kernel.file_table import alloc_file
 from mmsim.kernel.memfd import memfd_add_seals, memfd_create, memfd_get_seals
 from mmsim.kernel.udmabuf import udmabuf_create
 
@@ -15,7 +16,7 @@ class SealCalls(Descriptors):
 
     async def memfd_create(self, name: str, flags: int = 0) -> int:
         file = await memfd_create(self.k, name, flags)
-        return file if isinstance(file, int) else await self._install(file)
+        return file if isinstance(file, int) else await self._install(await alloc_file(file))
 
     async def add_seals(self, fd: int, seals: int) -> int:
         return await self._on(fd, memfd_add_seals, seals)

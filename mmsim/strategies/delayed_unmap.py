@@ -13,7 +13,8 @@ takes the debt later; if the page is pinned again and unmapped in between, he pa
 (`pinned_again_then_unmapped`).  And munmap() settles with the pages that it finds in the page table: not with one that
 madvise(MADV_DONTNEED) had taken out, nor where migration has put an entry in its place for a moment
 (`dontneed_hides_a_pin`, `migration_races_munmap`).  In both the counter falls to 0 and the device writes the sealed
-file.  `delayed_unmap_zap` is the repaired form.
+file.  And the debt names an address space that may be gone by the time it is paid
+(`eviction_with_io_under_way`).  `delayed_unmap_zap` is the repaired form.
 
 The price: a count of pins and a debt (to whom, how much) for each page, one more atomic in get_user_pages_fast() for
 writing and one in giving back, every caller that pins for writing must give the pin back by name instead of by

@@ -10,6 +10,10 @@ moment the page can be pinned and unmapped again, whose debt is then paid for a 
 madvise(MADV_DONTNEED) and migration leave debts as munmap() does.  Else they take the page out of the page table
 unseen, and munmap() finds no page to leave a debt on.  The mapping is still there and counts, so the counter may rise.
 
+The debt is the file's, so the file must be there to be paid: its eviction waits until nothing is owed.  delayed_unmap
+pays to an inode that is no more (`eviction_with_io_under_way`).  A reference to the inode, held by the debt, would keep
+nobody waiting, but could not be dropped in an interrupt.
+
 Who pins without any page table, as udmabuf does, leaves the debt with the pin, and is refused where writers are denied.
 
 It is right because a pin that was taken through a page table keeps a debt on its page from the moment the page leaves
@@ -17,7 +21,8 @@ that table, whoever takes it out, to its own end; until then the mapping counts.
 out, and truncation needs no debt: its page leaves the file as well.
 
 The price is that of delayed_unmap with one atomic less in munmap() and in giving back, but to be paid in madvise() and
-in migration too; every caller that pins for writing must give the pin back by name.
+in migration too; every caller that pins for writing must give the pin back by name; and the last close(), munmap() or
+exit() of a file waits for the I/O into pages that were unmapped.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ import attrs
 from mmsim.cells import Cell
 from mmsim.kernel.page_alloc import put_page
 from mmsim.kernel.strategy import EVERY_PROMISE, linux
-from mmsim.kernel.types import AddressSpace, Caller, Kernel, Mm, Page, Pin, Vma
+from mmsim.kernel.types import AddressSpace, Caller, Inode, Kernel, Mm, Page, Pin, Vma
 from mmsim.strategies.delayed_unmap import delayed_unmap
 
 THROUGH_NO_PAGE_TABLE = frozenset({Caller.UDMABUF})
@@ -107,6 +112,16 @@ async def owe(_k: Kernel, _mm: Mm, vma: Vma, pages: tuple[Page, ...]) -> None:
             await mapping.i_mmap_writable.dec()
 
 
+async def wait_for_debtors(_k: Kernel, inode: Inode) -> None:
+    """Nobody maps the file any more, so what is left in its counter is owed; it must be there to be lowered."""
+    await inode.mapping.i_mmap_writable.wait_until(nothing_is_owed)
+
+
+def nothing_is_owed(count: int) -> bool:
+    """Whether all has been paid; below 0 writers are denied."""
+    return count <= 0
+
+
 delayed_unmap_zap = attrs.evolve(
     linux,
     name="delayed_unmap_zap",
@@ -115,6 +130,7 @@ delayed_unmap_zap = attrs.evolve(
     unpin=unpin,
     before_unmap_writable=owe,
     after_zap_writable=owe,
+    before_evict=wait_for_debtors,
     guards=EVERY_PROMISE,
     counts=("write_pins",),
     budget=delayed_unmap.budget,

@@ -10,7 +10,7 @@ that get_user_pages() is unchanged and that every last reference is noticed, and
 left is a sum of two counts, loaded one after the other; it changes where no reference is put at all, as when a fault
 hands the one it holds to a page table, and then the counter stays up and the file cannot be sealed.  The other way
 round, a mapping that goes between the loads makes a page look left alone that a device still writes.  And the
-counter is found through page->mapping, which a truncation clears.
+counter is found through page->mapping, which a truncation clears, and an eviction frees while it is looked at.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ uncounted by a fast path that is about to find the PTE cleared; if that one take
 counter falls early for a page that is no longer the file's, which harms nobody, and no count is taken twice.
 
 The price: the counter of one file, in the cache line that page cache lookups read, is written by each pin and unpin
-of any of its pages on any CPU; an address space must outlive the pins; every caller that pins for writing is
-converted; the counter is lowered in interrupts.
+of any of its pages on any CPU; an address space must outlive the pins, which nothing here sees to
+(`eviction_with_io_under_way`); every caller that pins for writing is converted; the counter is lowered in interrupts.
 """
 
 from __future__ import annotations

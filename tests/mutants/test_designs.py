@@ -275,6 +275,13 @@ MUTANTS = [
         delayed_unmap_zap,
         unpin=lower_then_take,
     ),
+    mutant(
+        "lets go of a file that is owed to",
+        scenario("eviction_with_io_under_way"),
+        "no kernel bug",
+        delayed_unmap_zap,
+        before_evict=linux.before_evict,
+    ),
     mutant("owes where nobody pays", LEAVES_ALONE, COUNT, delayed_unmap_zap, before_unmap_writable=owe_in_any_case),
     mutant(
         "does not owe for udmabuf",

@@ -31,6 +31,7 @@ from mmsim.threads import Machine, Thread
 from mmsim.timed import FlatCost, simulate
 from mmsim.timed.costs import CacheCost
 from mmsim.timed.layout import Layout, layout_of
+from mmsim.timed.learnt import Learnt
 from mmsim.timed.presets import CLOUD
 from mmsim.timed.workloads import WORKLOADS, Load, measure
 from mmsim.timed.workloads.probe import Probe
@@ -63,7 +64,8 @@ def simpy_rate(processes: int) -> float:
 def step_rate(name: str, cpus: int, *, flat: bool = False, until_ns: float = 200_000) -> float:
     """Steps a second of a workload."""
     probe = Probe(None, 1e9, 0, CLOUD.syscall)
-    machine = boot(metered(WORKLOADS[name].scenario(Load(cpus, cpus)), probe), BY_NAME["delayed_unmap"], RELEASE)
+    scenario = metered(WORKLOADS[name].scenario(Load(cpus, cpus)), probe)
+    machine = boot(scenario, BY_NAME["delayed_unmap"], RELEASE, learn=Learnt)
     cost = FlatCost(5) if flat else CacheCost(CLOUD, layout_of(machine.world, RELEASE, LINUX, CLOUD))
     began = time.process_time()
     result = simulate(machine, cpus=cpus, cost=cost, until_ns=until_ns, stagger_ns=100)

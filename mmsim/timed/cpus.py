@@ -114,14 +114,11 @@ class Cpus:
 
     def ready(self, runner: Runner) -> None:
         """The runner wants a CPU: give it one and wake it, or let it queue."""
+        if self._take_idle(runner):
+            self._wake(runner)
+            return
         runner.activity = Activity.READY
-        if self._idle:
-            last = runner.last_cpu
-            index = last if self.all[last].runner is None else next(i for i, c in enumerate(self.all) if not c.runner)
-            self._idle -= 1
-            self.all[index].since_ns = self._clock()
-            self._give(index, runner)
-        elif not runner.interrupt:
+        if not runner.interrupt:
             self.tasks.append(runner)
         else:
             for index, cpu in enumerate(self.all):
@@ -130,6 +127,24 @@ class Cpus:
                     self._lend(index, runner)
                     return
             self.interrupts.append(runner)
+
+    def take(self, runner: Runner) -> bool:
+        """The same for one that is awake: whether it has a CPU at once; if not, it is woken when it has."""
+        if self._take_idle(runner):
+            return True
+        self.ready(runner)
+        return False
+
+    def _take_idle(self, runner: Runner) -> bool:
+        """Give the runner an idle CPU, its last one if that is idle; whether there is one."""
+        if not self._idle:
+            return False
+        last = runner.last_cpu
+        index = last if self.all[last].runner is None else next(i for i, c in enumerate(self.all) if not c.runner)
+        self._idle -= 1
+        self.all[index].since_ns = self._clock()
+        self._place(index, runner)
+        return True
 
     def interruptible(self, runner: Runner) -> bool:
         """Whether an interrupt may borrow the runner's CPU between two steps."""
@@ -173,6 +188,10 @@ class Cpus:
         self._give(index, interrupt)
 
     def _give(self, index: int, runner: Runner) -> None:
+        self._place(index, runner)
+        self._wake(runner)
+
+    def _place(self, index: int, runner: Runner) -> None:
         runner.cpu = runner.last_cpu = index
         runner.activity = Activity.RUNNING
         cpu = self.all[index]
@@ -182,4 +201,3 @@ class Cpus:
         elif cpu.last_task is not runner:
             runner.owes_ns = self._switch_ns if cpu.last_task is not None else 0
             cpu.last_task = runner
-        self._wake(runner)

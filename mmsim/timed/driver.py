@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import math
 from heapq import heappop, heappush, heapreplace
-from typing import Any
+from typing import Any, Final
 
 from simpy.events import NORMAL
 
@@ -34,7 +34,10 @@ from mmsim.timed.cpus import Activity, Runner
 from mmsim.timed.delays import checked_draw
 from mmsim.timed.environment import Environment, Turn, Work, no_duration
 from mmsim.timed.recorder import where
-from mmsim.timed.waiting import enabled
+from mmsim.timed.waiting import TIMED_WAIT, enabled
+
+APART: Final = frozenset({"sleep", "cond_resched", TIMED_WAIT})
+"""Words of steps that do not only wait for their cell."""
 
 
 class TimedRun(Environment):
@@ -100,6 +103,7 @@ class TimedRun(Environment):
         cost, context, turn, count, watch = self._cost.__call__, me.thread.context, me.turn, self._eid, self.watch
         result: Any = None
         forever = math.inf
+        apart = me.interrupt or me.delay is not None
         yield from self._start(me)
         while True:
             try:
@@ -111,15 +115,15 @@ class TimedRun(Environment):
                 raise UserError(_no_step(me, step))
             me.steps += 1
             acquires = step.acquires
-            if step.sleeps and not acquires:
+            if step.sleeps and not acquires and (apart or step.word in APART):
                 result = yield from self._sleeping_step(me, step)
                 continue
             if acquires and step.word == "lock_irqsave":
                 me.irqs_off.add(step.cell)
             waited: float = 0
             while True:
-                if me.cpu < 0:
-                    yield from self._get_cpu(me)
+                if me.cpu < 0 and not self.cpus.take(me):
+                    yield None
                 now = self._now
                 due = now + cost(step, me.cpu, now, context)
                 if me.owes_ns:
@@ -184,7 +188,7 @@ class TimedRun(Environment):
             self.recorder.left(me.thread.name)
 
     def _sleeping_step(self, me: Runner, step: Step[Any]) -> Work:
-        """A step that may sleep and is no lock; its result."""
+        """A step that entails more than a wait, or that no CPU makes; its result."""
         if me.interrupt:
             if me.cpu >= 0:
                 self.cpus.release(me)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Mapping
+from heapq import heappush, heappushpop
 from random import Random
 from typing import Any, Protocol
 
 import simpy
-from simpy.events import Event, ProcessGenerator
+from simpy.events import NORMAL, Event, ProcessGenerator
 
 from mmsim.cells import Cell
 from mmsim.errors import UserError
@@ -127,12 +128,11 @@ class Environment(simpy.Environment):
 
     def _wake(self, runner: Runner) -> None:
         """The thread goes on now, after all that is due now already."""
-        self.schedule(runner.turn)
+        heappush(self._queue, (self._now, NORMAL, next(self._eid), runner.turn))  # schedule(), which is called often
 
     def _pass(self, me: Runner, duration_ns: float) -> Work:
         """Let so much time go by."""
-        self.schedule(me.turn, delay=duration_ns)
-        yield None
+        yield heappushpop(self._queue, (self._now + duration_ns, NORMAL, next(self._eid), me.turn))
 
     def _wait(self, me: Runner, step: Step[Any]) -> Generator[None, None, bool]:
         """Wait until the step can be tried again, or has been carried out by the one before; whether time ran out."""
@@ -221,8 +221,8 @@ class Environment(simpy.Environment):
             waiter.activity = Activity.READY  # woken when the interrupt gives the CPU back
 
     def _get_cpu(self, me: Runner) -> Work:
-        self.cpus.ready(me)
-        yield None
+        if not self.cpus.take(me):
+            yield None
 
     def _interrupted(self, me: Runner) -> Work:
         me.activity = Activity.READY

@@ -6,7 +6,7 @@ step that followed, at the leaves what was returned.  The coroutine runs only fr
 time.  Every step is still made, takes its time and has its effect: what is spared is finding out which one comes next.
 
 It pays where the same happens again and again, as in a loop that pins and unpins one page.  Where arguments or results
-are new each time (files, requests) it does not, and such a function is soon run as it is.
+are new each time it does not, and such a function is run as it is, until it is tried again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Final
 from mmsim.steps import Step
 
 TRIAL: Final = 32
-"""After so many calls that had to be run it is asked whether learning pays."""
+"""After so many calls that had to be run it is asked whether learning pays; if not, it rests, longer each time."""
 MOST: Final = 5000
 """How much is kept of one function, in nodes; then all is forgotten."""
 
@@ -86,7 +86,9 @@ class Learnt:
 
     def __init__(self, function: Callable[..., Run]) -> None:
         self.function = function
-        self._pays = True
+        self._rests = 0
+        """How many more calls are run as they are, for learning did not pay."""
+        self._rested = TRIAL
         self._roots: dict[object, _Root | None] = {}  # by arguments; None: they were met once, and may never be again
         self._kept = self._recalled = self._ran = 0
         self._given: tuple[Any, ...] = ()  # what was given the last time, and its root
@@ -105,7 +107,8 @@ class Learnt:
 
     def _find(self, given: tuple[Any, ...], start: Callable[[], Run]) -> _Root | None:
         """The tree of a call with these arguments, or None if it is to be run as it is."""
-        if not self._pays:
+        if self._rests:
+            self._rests -= 1
             return None
         key = (given, *map(type, given))
         try:
@@ -152,9 +155,12 @@ class Learnt:
 
     def _count_run(self) -> None:
         self._ran += 1
-        if self._ran % TRIAL == 0 and self._recalled < 2 * self._ran:
-            self._pays = False
-        if not self._pays or self._kept > MOST:
+        if self._ran == TRIAL:
+            if self._recalled < 2 * self._ran:
+                self._rested *= 2
+                self._rests = self._rested
+            self._ran = self._recalled = 0
+        if self._rests or self._kept > MOST:
             self._roots.clear()
             self._root, self._kept = None, 0
 

@@ -16,7 +16,7 @@ from mmsim.timed import learnt as module
 from mmsim.timed import simulate
 from mmsim.timed.learnt import Learnt
 from mmsim.timed.presets import CLOUD
-from mmsim.timed.workloads import WORKLOADS, Load, measure, probe
+from mmsim.timed.workloads import WORKLOADS, Load, measure, probe, workload
 from tests.timed.toys import machine
 
 
@@ -93,6 +93,16 @@ def test_what_never_comes_again_is_soon_run_as_it_is():
     assert len(started) == 202
 
 
+def test_what_comes_again_after_all_is_learnt_when_it_is_tried_again():
+    started = []
+    learnt = Learnt(walker(World(), started))
+    for number in range(100, 100 + module.TRIAL):
+        driven(learnt(number), [number, 0])  # does not pay
+    for _ in range(10 * module.TRIAL):
+        driven(learnt(7), [7, 0])
+    assert module.TRIAL < len(started) <= 3 * module.TRIAL + 2  # it rested for two trials
+
+
 def test_no_more_is_kept_than_is_allowed(monkeypatch):
     monkeypatch.setattr(module, "MOST", 10)
     started = []
@@ -143,11 +153,10 @@ def test_the_timeline_is_the_same():
 @pytest.mark.parametrize("name", ["gup_one_page", "munmap_storm", "video_frames", "leftovers"])
 def test_a_workload_measures_the_same_without(name, monkeypatch):
     def run():
-        workload = WORKLOADS[name]
-        return measure(
-            workload, BY_NAME["delayed_unmap"], release_named("v6.18"), CLOUD, Load(2, 3), workload.seconds / 20
-        )
+        one = WORKLOADS[name]
+        return measure(one, BY_NAME["delayed_unmap"], release_named("v6.18"), CLOUD, Load(2, 3), one.seconds / 20)
 
     learnt = run()
-    monkeypatch.setattr(probe, "Learnt", lambda function: function)
+    for module_that_learns in (probe, workload):
+        monkeypatch.setattr(module_that_learns, "Learnt", lambda function: function)
     assert attrs.asdict(run()) == attrs.asdict(learnt)

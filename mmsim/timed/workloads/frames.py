@@ -57,11 +57,9 @@ def room(queue: tuple[int, ...]) -> bool:
 async def producer(sys: Metered, pages: int) -> None:
     """Fill, unmap, seal, pass on."""
     length = pages * PAGE_SIZE
-    number = 0
     while True:
         begin = sys.now
-        fd = await sys.memfd_create(f"frame{sys.index}.{number}", MFD_ALLOW_SEALING)
-        number += 1
+        fd = await sys.memfd_create("frame", MFD_ALLOW_SEALING)
         await sys.ftruncate(fd, length)
         buffer = await sys.mmap(fd, PROT_READ | PROT_WRITE, MAP_SHARED, length, 0)
         io = await sys.submit_direct_read(DISK, buffer, b"f" * length)
@@ -93,7 +91,7 @@ def making(load: Load) -> Scenario:
     async def setup(_sys: Syscalls) -> int:
         return load.pages
 
-    return Scenario(setup=setup, threads=(copies(load.processes, producer, consumer, devices=(DISK,)),))
+    return Scenario(setup=setup, threads=(copies(load.processes, producer, consumer, devices=(DISK,)),), evicts=True)
 
 
 video_frames = Workload(

@@ -90,6 +90,7 @@ class Metered:
         self.index: int = sys.index
         self.probe = probe
         self._learnt: dict[object, Learnt] = {}
+        self._enter = work(probe.syscall_ns)
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = Learnt(getattr(self.sys, name))
@@ -100,7 +101,7 @@ class Metered:
 
             async def found(*arguments: Any, **options: Any) -> Any:
                 begin = self.probe.now()
-                await work(self.probe.syscall_ns)
+                await self._enter
                 result = await method(*arguments, **options)
                 self.probe.record(name, begin, self.probe.now(), result)
                 return result

@@ -17,6 +17,7 @@ from mmsim.timed.costs import CacheCost, Figures, Traffic
 from mmsim.timed.delays import Delay
 from mmsim.timed.devices import PRESETS
 from mmsim.timed.layout import layout_of
+from mmsim.timed.learnt import Learnt
 from mmsim.timed.result import Ended, LockUse
 from mmsim.timed.run import simulate
 from mmsim.timed.statistics import Latency, latency
@@ -138,7 +139,7 @@ def measure(
     _check(load, seconds)
     until_ns = seconds * 1e9
     probe = Probe(None, until_ns / LOOKS, 0 if workload.ends else WARM_UP * until_ns, figures.syscall)
-    machine = boot(metered(workload.scenario(load), probe), strategy, release)
+    machine = boot(metered(workload.scenario(load), probe), strategy, release, learn=Learnt)
     probe.world = machine.world
     cost = CacheCost(figures, layout_of(machine.world, release, strategy, figures))
     devices = {thread.name for thread in machine.threads if thread.silent}

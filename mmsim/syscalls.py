@@ -95,7 +95,7 @@ SIGBUS: Final = signal.SIGBUS
 SIGSEGV: Final = signal.SIGSEGV
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Device:
     """A device whose answers come late, or never.  A scenario names those it uses."""
 

@@ -198,7 +198,7 @@ class File(Handle):
         return self.flags & 3 in (O_WRONLY, O_RDWR)
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Vma:
     """struct vm_area_struct.  `start` and `end` in bytes; `pgoff` is the file's page at `start`."""
 
@@ -237,7 +237,7 @@ class Vma:
         return self.file.inode.sb.kind == "hugetlbfs"
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Pte:
     """A page-table entry: present, or a migration entry."""
 
@@ -260,7 +260,7 @@ class Pte:
         return not self.migrating and not self.none and (self.write or not write)
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class TlbEntry:
     """What a CPU remembers of a PTE, and whether one of its instructions is using it this very moment."""
 
@@ -329,7 +329,7 @@ class Caller(Enum):
     UDMABUF = "udmabuf"
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Pin:
     """One reference that get_user_pages() took.  Whoever holds it gives back this very value."""
 
@@ -367,7 +367,7 @@ class RegisteredBuffer(Handle):
         yield from view[self.pins]
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Request:
     """struct bio: the pinned pages of one I/O.  `data` is what a read brings, None for a write to the device."""
 

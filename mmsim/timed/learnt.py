@@ -24,6 +24,9 @@ TRIAL: Final = 32
 MOST: Final = 5000
 """How much is kept of one function, in nodes; then all is forgotten."""
 
+KEYWORDS: Final = object()
+"""Stands between the arguments of a call and its options."""
+
 Run = Coroutine[Any, Any, Any]
 
 
@@ -74,10 +77,11 @@ class _Node:
 class _Root(_Node):
     """A call that has not begun."""
 
-    __slots__ = ("start",)
+    __slots__ = ("arguments", "start")
 
-    def __init__(self, start: Callable[[], Run]) -> None:
+    def __init__(self, arguments: tuple[Any, ...], start: Callable[[], Run]) -> None:
         super().__init__()
+        self.arguments = arguments
         self.start = start
 
 
@@ -91,36 +95,29 @@ class Learnt:
         self._rested = TRIAL
         self._roots: dict[object, _Root | None] = {}  # by arguments; None: they were met once, and may never be again
         self._kept = self._recalled = self._ran = 0
-        self._given: tuple[Any, ...] = ()  # what was given the last time, and its root
-        self._root: _Root | None = None
 
     def __call__(self, *arguments: Any, **options: Any) -> Awaitable[Any]:
         """The call, to be awaited."""
-        root = self._root
-        given = (*arguments, len(arguments), *options, *options.values())
-        if root is None or len(given) != len(self._given) or not all(map(is_, given, self._given)):
-            root = self._find(given, partial(self.function, *arguments, **options))
-            if root is None:
-                return self.function(*arguments, **options)
-            self._given, self._root = given, root
+        given = (*arguments, KEYWORDS, *options, *options.values()) if options else arguments
+        try:
+            root = self._roots.get(given)
+        except TypeError:  # what cannot be hashed may change
+            return self.function(*arguments, **options)
+        if root is None:
+            root = self._meet(given, partial(self.function, *arguments, **options))
+        if root is None or not (all(map(is_, given, root.arguments)) or _alike(given, root.arguments)):
+            return self.function(*arguments, **options)
         return self._recall(root)
 
-    def _find(self, given: tuple[Any, ...], start: Callable[[], Run]) -> _Root | None:
-        """The tree of a call with these arguments, or None if it is to be run as it is."""
+    def _meet(self, given: tuple[Any, ...], start: Callable[[], Run]) -> _Root | None:
+        """A new tree for a call with these arguments, or None if it is to be run as it is."""
         if self._rests:
             self._rests -= 1
             return None
-        key = (given, *map(type, given))
-        try:
-            root = self._roots.get(key)
-        except TypeError:  # what cannot be hashed may change
-            return None
+        root = self._roots[given] = _Root(given, start) if given in self._roots else None
+        self._kept += 1
         if root is None:
-            root = _Root(start) if key in self._roots else None
-            self._roots[key] = root
-            self._kept += 1
-            if root is None:
-                self._count_run()
+            self._count_run()
         return root
 
     @coroutine
@@ -162,7 +159,12 @@ class Learnt:
             self._ran = self._recalled = 0
         if self._rests or self._kept > MOST:
             self._roots.clear()
-            self._root, self._kept = None, 0
+            self._kept = 0
+
+
+def _alike(given: tuple[Any, ...], known: tuple[Any, ...]) -> bool:
+    """Whether arguments that are equal are the same to the call: 1 is not True."""
+    return [*map(type, given)] == [*map(type, known)]
 
 
 WALKS: Final = frozenset({Learnt._recall.__code__, Learnt._run.__code__})  # noqa: SLF001 - of this module

@@ -58,7 +58,7 @@ class Step(Generic[R]):
     Two runs of a deterministic coroutine yield equal steps; equality is of word, cell and operands.
     """
 
-    __slots__ = ("access", "acquires", "cell", "effect", "operands", "releases", "sleeps", "word")
+    __slots__ = ("access", "acquires", "cell", "effect", "memo", "operands", "plain", "releases", "sleeps", "word")
 
     def __init__(
         self,
@@ -80,6 +80,9 @@ class Step(Generic[R]):
         self.sleeps = sleeps
         self.acquires = acquires
         self.releases = releases
+        self.plain = not (sleeps or acquires or releases)
+        self.memo: Any = None
+        """What a driver knows of it, for the next time."""
 
     def alternatives(self, old: object) -> Alternatives:
         """Every (new value, result) that this step may have on a cell holding `old`; () if it must wait."""

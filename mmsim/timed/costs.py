@@ -188,19 +188,24 @@ class CacheCost:
 
     def __call__(self, step: Step[Any], cpu: int, now_ns: float, context: Context, /) -> float:
         """The duration of the step, and the lines' new state."""
-        line = self._lines.get(step.cell)
-        if line is None:
-            return self._unlike_others(step, cpu, now_ns, context)
-        reads = step.access is READ
-        if reads:
-            hit = self._hit_load
-        elif step.word in PLAIN or (step.releases and step.cell.__class__ is SpinLock):
-            hit = self._hit_store
-        else:
-            hit = self._hit_atomic
+        memo: tuple[CacheCost, _Line, bool, float] | None = step.memo
+        if memo is None or memo[0] is not self:
+            found = self._lines.get(step.cell)
+            if found is None:
+                return self._unlike_others(step, cpu, now_ns, context)
+            memo = step.memo = (self, found, step.access is READ, self._hit(step))
+        _, line, reads, hit = memo
         if line.alone == cpu or (reads and line.sharers >> cpu & 1) or line.until.get(cpu, 0) > now_ns:
             return hit
         return hit + self._fetch(line, cpu, now_ns, alone=not reads)
+
+    def _hit(self, step: Step[Any]) -> float:
+        """What the step takes if this CPU has the line."""
+        if step.access is READ:
+            return self._hit_load
+        if step.word in PLAIN or (step.releases and step.cell.__class__ is SpinLock):
+            return self._hit_store
+        return self._hit_atomic
 
     def _unlike_others(self, step: Step[Any], cpu: int, now_ns: float, context: Context) -> float:
         """The same where there is no line, a whole page of them or a TLB, or a cell that nobody has used yet."""

@@ -33,6 +33,7 @@ from mmsim.timed.costs import checked_duration
 from mmsim.timed.cpus import Activity, Runner
 from mmsim.timed.delays import checked_draw
 from mmsim.timed.environment import Environment, Turn, Work, no_duration
+from mmsim.timed.learnt import Node, Root
 from mmsim.timed.recorder import where
 from mmsim.timed.waiting import TIMED_WAIT, enabled
 
@@ -73,6 +74,7 @@ class TimedRun(Environment):
             for runner in self.runners:
                 with contextlib.suppress(RuntimeError):  # a coroutine that awaits more while it is being closed
                     runner.coroutine.close()
+                    runner.turn.life.close()
         if self.failure is not None:
             raise self.failure
         self.judge_rest()
@@ -98,87 +100,112 @@ class TimedRun(Environment):
             yield from self._get_cpu(me)
 
     def _steps(self, me: Runner) -> Work:
+        root: Root | None = None  # of a call that is learnt
+        node: Node | None = None  # where in it the thread is; None: it runs
         queue, values, queues, interrupts = self._queue, self.values, self.waiters.queues, self.cpus.interrupts
         send, record, locks = me.coroutine.send, self.recorder, self.locks
         cost, context, turn, count, watch = self._cost.__call__, me.thread.context, me.turn, self._eid, self.watch
         result: Any = None
+        steps = 0
         forever = math.inf
         apart = me.interrupt or me.delay is not None
         yield from self._start(me)
-        while True:
-            try:
-                step = send(result)
-            except StopIteration as done:
-                self._finish(me, done.value)
-                return
-            if step.__class__ is not Step:
-                raise UserError(_no_step(me, step))
-            me.steps += 1
-            acquires = step.acquires
-            if step.sleeps and not acquires and (apart or step.word in APART):
-                result = yield from self._sleeping_step(me, step)
-                continue
-            if acquires and step.word == "lock_irqsave":
-                me.irqs_off.add(step.cell)
-            waited: float = 0
+        try:
             while True:
-                if me.cpu < 0 and not self.cpus.take(me):
-                    yield None
-                now = self._now
-                due = now + cost(step, me.cpu, now, context)
-                if me.owes_ns:
-                    due += me.owes_ns
-                    me.owes_ns = 0
-                if not now <= due < forever:
-                    raise UserError(no_duration(step, due - now))
-                if queue[0][0] > due:
-                    self._now = due
-                else:
-                    yield heapreplace(queue, (due, NORMAL, next(count), turn))
-                if me.granted is not None:
-                    effect = me.granted
-                    result, me.granted = effect[2], None
-                    break
-                cell, operands = step.cell, step.operands
-                if cell is None:
-                    old = None
-                else:
-                    try:
-                        old = values[cell]
-                    except KeyError:
-                        old = values[cell] = cell.initial
-                if acquires and cell in queues and self.waiters.lock_is_wanted(cell):
-                    alternatives: Alternatives = ()
-                else:
-                    alternatives = step.effect(old, *operands) if operands else step.effect(old)
                 try:
-                    ((new, result),) = alternatives
-                except ValueError:
-                    if alternatives:
-                        new, result = self._pick(alternatives)
-                    else:
-                        begin = self._now
-                        yield from self._wait(me, step)
-                        waited += self._now - begin
+                    while True:
+                        if node is not None:
+                            node = node.then if result is node.last else node.onward(result)
+                            step = node.step
+                            if step is not None:
+                                break
+                            result, node = node.answer, None
+                        step = send(result)
+                        if step.__class__ is Step:
+                            break
+                        if step.__class__ is not Root:
+                            raise UserError(_no_step(me, step))
+                        root = node = step
+                        result = None
+                except StopIteration as done:
+                    self._finish(me, done.value)
+                    return
+                steps += 1
+                if record is not None and root is not None and node is not None:
+                    root.at = node
+                plain = step.plain
+                acquires = not plain and step.acquires
+                if not plain:
+                    if step.sleeps and not acquires and (apart or step.word in APART):
+                        result = yield from self._sleeping_step(me, step)
                         continue
-                if acquires:
-                    locks.taken(cell, me, None)
-                elif step.releases:
-                    locks.released(cell, me)
-                if new is not old:
-                    if watch is not None:
-                        self.judge(step, new)
-                        if self.over:
-                            return  # or it would run on, as long as nothing else is due
-                    values[cell] = new
-                    if cell in queues:
-                        self._changed(cell)
-                effect = (old, new, result)
-                break
-            if record is not None:
-                record.step(self._now, me.cpu, me.thread, me.coroutine, step, effect, waited)
-            if interrupts and self.cpus.interruptible(me):
-                yield from self._interrupted(me)
+                    if acquires and step.word == "lock_irqsave":
+                        me.irqs_off.add(step.cell)
+                waited: float = 0
+                while True:
+                    if me.cpu < 0 and not self.cpus.take(me):
+                        yield None
+                    now = self._now
+                    due = now + cost(step, me.cpu, now, context)
+                    if me.owes_ns:
+                        due += me.owes_ns
+                        me.owes_ns = 0
+                    if not now <= due < forever:
+                        raise UserError(no_duration(step, due - now))
+                    if queue[0][0] > due:
+                        self._now = due
+                    else:
+                        yield heapreplace(queue, (due, NORMAL, next(count), turn))
+                    if me.granted is not None:
+                        old, new, result = me.granted
+                        me.granted = None
+                        break
+                    cell, operands = step.cell, step.operands
+                    if cell is None:
+                        old = None
+                    else:
+                        try:
+                            old = values[cell]
+                        except KeyError:
+                            old = values[cell] = cell.initial
+                    if acquires and cell in queues and self.waiters.lock_is_wanted(cell):
+                        alternatives: Alternatives = ()
+                    else:
+                        alternatives = step.effect(old, *operands) if operands else step.effect(old)
+                    try:
+                        ((new, result),) = alternatives
+                    except ValueError:
+                        if alternatives:
+                            new, result = self._pick(alternatives)
+                        else:
+                            begin = self._now
+                            yield from self._wait(me, step)
+                            waited += self._now - begin
+                            continue
+                    if not plain:
+                        if acquires:
+                            locks.taken(cell, me, None)
+                        elif step.releases:
+                            locks.released(cell, me)
+                    if new is not old:
+                        if watch is not None:
+                            self.judge(step, new)
+                            if self.over:
+                                return  # or it would run on, as long as nothing else is due
+                        values[cell] = new
+                        if cell in queues:
+                            self._changed(cell)
+                    break
+                if record is not None:
+                    record.step(self._now, me.cpu, me.thread, me.coroutine, step, (old, new, result), waited)
+                if interrupts and self.cpus.interruptible(me):
+                    yield from self._interrupted(me)
+        except KernelBug:
+            if root is not None and node is not None:
+                root.at = node  # for whoever asks where it happened
+            raise
+        finally:
+            me.steps = steps
 
     def _finish(self, me: Runner, outcome: object) -> None:
         me.outcome, me.activity, me.last_ns = outcome, Activity.FINISHED, self._now

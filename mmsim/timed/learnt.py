@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
 from operator import is_
-from types import FrameType, coroutine
-from typing import Any, Final
+from types import FrameType
+from typing import Any, Final, NamedTuple
 
 from mmsim.steps import Step
 
@@ -30,59 +30,93 @@ KEYWORDS: Final = object()
 Run = Coroutine[Any, Any, Any]
 
 
-class _Node:
+class Node:
     """A point of a call, just after it was sent `result`: the step that it makes there, or (None) its answer."""
 
     __slots__ = ("answer", "before", "last", "next", "result", "step", "then")
 
-    def __init__(self, before: _Node | None = None, result: Any = None) -> None:
+    def __init__(self, before: Node | None = None, result: Any = None) -> None:
         self.before = before
         self.result = result
         self.step: Step[Any] | None = None
         self.answer: Any = None
-        self.next: dict[tuple[type, Any], _Node] = {}
-        self.last: object = _Node  # the result that was met here last, which no step has, and where it led
-        self.then: _Node = self
+        self.next: dict[tuple[type, Any], Node] = {}
+        self.last: object = Node  # the result that was met here last, which no step has, and where it led
+        self.then: Node = self
 
-    def follow(self, result: Any) -> _Node | None:
-        """Where a result leads, if it was met here before."""
+    def onward(self, result: Any) -> Node:
+        """Where a result leads; if it was never met here, the call is run from here on, and learnt."""
         known = self.next.get((type(result), result))
-        if known is not None:
-            self.last, self.then = result, known
+        if known is None:
+            known = self._learn(result)
+        self.last, self.then = result, known
         return known
 
-    def learn(self, result: Any, run: Run) -> _Node:
-        """Where it leads: `run` is suspended here, and afterwards there."""
-        new = _Node(self, result)
+    def _learn(self, result: Any) -> Node:
+        root, _ = self._way()
+        run = root.learnt.run
+        if run is None:
+            run = root.learnt.run = self.again()
+        new = Node(self, result)
         try:
             new.step = run.send(result)
         except StopIteration as end:
             new.answer = end.value
+        except Exception as error:  # noqa: BLE001 - which the caller is to meet where it awaits
+            new.answer = Raised(error)
         self.next[type(result), result] = new
+        root.learnt.has_learnt(new)
         return new
 
     def again(self) -> Run:
         """Another run of the same call that has come as far."""
+        root, results = self._way()
+        run = root.start()
+        for result in results:
+            run.send(result)
+        return run
+
+    def _way(self) -> tuple[Root, list[Any]]:
+        """Where the call began, and the results that led here."""
         results, node = [], self
         while node.before is not None:
             results.append(node.result)
             node = node.before
-        assert isinstance(node, _Root)
-        run = node.start()
-        for result in reversed(results):
-            run.send(result)
-        return run
+        assert isinstance(node, Root)
+        return node, results[::-1]
 
 
-class _Root(_Node):
-    """A call that has not begun."""
+class Raised(NamedTuple):
+    """What a call answers that ends with an error."""
 
-    __slots__ = ("arguments", "start")
+    error: Exception
 
-    def __init__(self, arguments: tuple[Any, ...], start: Callable[[], Run]) -> None:
+
+class Root(Node):
+    """A call that has not begun; to be awaited.
+
+    It yields itself, and a driver that knows of it goes from node to node, from `onward(None)`, makes their steps, and
+    sends the answer.
+    """
+
+    __slots__ = ("arguments", "at", "learnt", "start")
+
+    def __init__(self, learnt: Learnt, arguments: tuple[Any, ...], start: Callable[[], Run]) -> None:
         super().__init__()
+        self.learnt = learnt
         self.arguments = arguments
         self.start = start
+        self.at: Node = self
+        """Where the call is, as far as its driver has told."""
+
+    def __await__(self) -> Generator[Root, Any, Any]:
+        try:
+            answer = yield self
+        finally:
+            self.learnt.is_over()
+        if answer.__class__ is Raised:
+            raise answer.error
+        return answer
 
 
 class Learnt:
@@ -90,11 +124,13 @@ class Learnt:
 
     def __init__(self, function: Callable[..., Run]) -> None:
         self.function = function
+        self.run: Run | None = None
+        """The call that is being made, if some of it had to be run."""
         self._rests = 0
         """How many more calls are run as they are, for learning did not pay."""
         self._rested = TRIAL
-        self._roots: dict[object, _Root | None] = {}  # by arguments; None: they were met once, and may never be again
-        self._kept = self._recalled = self._ran = 0
+        self._roots: dict[object, Root | None] = {}  # by arguments; None: they were met once, and may never be again
+        self._kept = self._called = self._ran = 0
 
     def __call__(self, *arguments: Any, **options: Any) -> Awaitable[Any]:
         """The call, to be awaited."""
@@ -107,56 +143,41 @@ class Learnt:
             root = self._meet(given, partial(self.function, *arguments, **options))
         if root is None or not (all(map(is_, given, root.arguments)) or _alike(given, root.arguments)):
             return self.function(*arguments, **options)
-        return self._recall(root)
+        return root
 
-    def _meet(self, given: tuple[Any, ...], start: Callable[[], Run]) -> _Root | None:
+    def has_learnt(self, node: Node) -> None:
+        """One node more; with the last of a call it is asked whether that pays."""
+        self._kept += 1
+        if node.step is None:
+            self.is_over()
+
+    def is_over(self) -> None:
+        """The call has ended, or will never end."""
+        self._called += 1
+        if self.run is not None:
+            self.run.close()
+            self.run = None
+            self._count_run()
+
+    def _meet(self, given: tuple[Any, ...], start: Callable[[], Run]) -> Root | None:
         """A new tree for a call with these arguments, or None if it is to be run as it is."""
         if self._rests:
             self._rests -= 1
             return None
-        root = self._roots[given] = _Root(given, start) if given in self._roots else None
+        root = self._roots[given] = Root(self, given, start) if given in self._roots else None
         self._kept += 1
         if root is None:
+            self._called += 1
             self._count_run()
         return root
-
-    @coroutine
-    def _recall(self, root: _Root) -> Generator[Step[Any], Any, Any]:
-        node: _Node = root
-        result: Any = None
-        while True:
-            if result is node.last:
-                node = node.then
-            else:
-                known = node.follow(result)
-                if known is None:
-                    return (yield from self._run(node, result))
-                node = known
-            step = node.step
-            if step is None:
-                self._recalled += 1
-                return node.answer
-            result = yield step
-
-    def _run(self, node: _Node, result: Any) -> Generator[Step[Any], Any, Any]:
-        """The rest of a call that takes a turn it never took; run, and learnt."""
-        run = node.again()
-        try:
-            while (step := (node := node.learn(result, run)).step) is not None:
-                self._kept += 1
-                result = yield step
-        finally:
-            run.close()
-        self._count_run()
-        return node.answer
 
     def _count_run(self) -> None:
         self._ran += 1
         if self._ran == TRIAL:
-            if self._recalled < 2 * self._ran:
+            if self._called < 3 * self._ran:
                 self._rested *= 2
                 self._rests = self._rested
-            self._ran = self._recalled = 0
+            self._ran = self._called = 0
         if self._rests or self._kept > MOST:
             self._roots.clear()
             self._kept = 0
@@ -167,12 +188,11 @@ def _alike(given: tuple[Any, ...], known: tuple[Any, ...]) -> bool:
     return [*map(type, given)] == [*map(type, known)]
 
 
-WALKS: Final = frozenset({Learnt._recall.__code__, Learnt._run.__code__})  # noqa: SLF001 - of this module
+WALKS: Final = frozenset({Root.__await__.__code__})
 """The code of the generators that stand for a call."""
 
 
 def run_behind(frame: FrameType) -> Run:
-    """A coroutine that is where the call is for which a suspended walk stands."""
-    local = frame.f_locals
-    run: Run = local["run"] if "run" in local else local["node"].again()
-    return run
+    """A coroutine that is where the call is for which such a generator stands."""
+    root: Root = frame.f_locals["self"]
+    return root.learnt.run or root.at.again()

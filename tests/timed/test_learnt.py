@@ -14,9 +14,9 @@ from mmsim.strategies import BY_NAME
 from mmsim.threads import Thread
 from mmsim.timed import learnt as module
 from mmsim.timed import simulate
-from mmsim.timed.learnt import Learnt
+from mmsim.timed.learnt import Learnt, Root
 from mmsim.timed.presets import CLOUD
-from mmsim.timed.workloads import WORKLOADS, Load, measure, probe, workload
+from mmsim.timed.workloads import WORKLOADS, Load, measure, workload
 from tests.timed.toys import machine
 
 
@@ -31,8 +31,15 @@ def driven(call, results):
     try:
         step = walk.send(None)
         while True:
-            steps.append(step)
-            step = walk.send(next(results))
+            if isinstance(step, Root):
+                node = step.onward(None)
+                while node.step is not None:
+                    steps.append(node.step)
+                    node = node.onward(next(results))
+                step = walk.send(node.answer)
+            else:
+                steps.append(step)
+                step = walk.send(next(results))
     except StopIteration as end:
         return steps, end.value
     except KernelBug as bug:
@@ -157,6 +164,5 @@ def test_a_workload_measures_the_same_without(name, monkeypatch):
         return measure(one, BY_NAME["delayed_unmap"], release_named("v6.18"), CLOUD, Load(2, 3), one.seconds / 20)
 
     learnt = run()
-    for module_that_learns in (probe, workload):
-        monkeypatch.setattr(module_that_learns, "Learnt", lambda function: function)
+    monkeypatch.setattr(workload, "Learnt", lambda function: function)
     assert attrs.asdict(run()) == attrs.asdict(learnt)

@@ -84,16 +84,17 @@ INSTRUCTIONS = frozenset({"load", "store"})
 class Metered:
     """A thread's system calls, each of which pays for entering the kernel and is recorded."""
 
-    def __init__(self, sys: Any, probe: Probe) -> None:
+    def __init__(self, sys: Any, probe: Probe, learn: Callable[..., Callable[..., Awaitable[Any]]] = Learnt) -> None:
         self.sys = sys
         self.k = sys.k
         self.index: int = sys.index
         self.probe = probe
-        self._learnt: dict[object, Learnt] = {}
+        self._learn = learn
+        self._learnt: dict[object, Callable[..., Awaitable[Any]]] = {}
         self._enter = work(probe.syscall_ns)
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        method = Learnt(getattr(self.sys, name))
+        method = self._learn(getattr(self.sys, name))
         found: Callable[..., Awaitable[Any]]
         if name in INSTRUCTIONS:
             found = method
@@ -115,7 +116,7 @@ class Metered:
         """Call a function of the kernel as a system call would."""
         learnt = self._learnt.get(function)
         if learnt is None:
-            learnt = self._learnt[function] = Learnt(partial(function, self.k))
+            learnt = self._learnt[function] = self._learn(partial(function, self.k))
         return learnt(*arguments, **options)
 
     def since(self, name: str, begin_ns: float, result: object = None) -> None:

@@ -10,7 +10,7 @@ import attrs
 from mmsim.errors import UserError
 from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
-from mmsim.machine import boot
+from mmsim.machine import Learn, boot
 from mmsim.scenario import Process, Scenario, ThreadFunction
 from mmsim.syscalls import Device
 from mmsim.timed.costs import CacheCost, Figures, Traffic
@@ -139,7 +139,7 @@ def measure(
     _check(load, seconds)
     until_ns = seconds * 1e9
     probe = Probe(None, until_ns / LOOKS, 0 if workload.ends else WARM_UP * until_ns, figures.syscall)
-    machine = boot(metered(workload.scenario(load), probe), strategy, release, learn=Learnt)
+    machine = boot(metered(workload.scenario(load), probe, Learnt), strategy, release, learn=Learnt)
     probe.world = machine.world
     cost = CacheCost(figures, layout_of(machine.world, release, strategy, figures))
     devices = {thread.name for thread in machine.threads if thread.silent}
@@ -204,20 +204,20 @@ def _check(load: Load, seconds: float) -> None:
             raise UserError(msg)
 
 
-def metered(scenario: Scenario, probe: Probe) -> Scenario:
-    """The scenario with every thread's calls recorded."""
+def metered(scenario: Scenario, probe: Probe, learn: Learn = Learnt) -> Scenario:
+    """The scenario with every thread's calls recorded, and made as `learn(function)` makes them."""
     threads = tuple(
-        attrs.evolve(item, threads=tuple(_metered(one, probe) for one in item.threads))
+        attrs.evolve(item, threads=tuple(_metered(one, probe, learn) for one in item.threads))
         if isinstance(item, Process)
-        else _metered(item, probe)
+        else _metered(item, probe, learn)
         for item in scenario.threads
     )
     return attrs.evolve(scenario, threads=threads)
 
 
-def _metered(function: ThreadFunction, probe: Probe) -> ThreadFunction:
+def _metered(function: ThreadFunction, probe: Probe, learn: Learn) -> ThreadFunction:
     def thread(sys: Any, shared: Any) -> Coroutine[Any, Any, object]:
-        return function(Metered(sys, probe), shared)
+        return function(Metered(sys, probe, learn), shared)
 
     thread.__name__ = function.__name__
     return thread

@@ -1,7 +1,8 @@
 """Video frames, the use that memfd was made for: fill, seal, pass on.
 
 The producer fills a new memfd by direct I/O, unmaps it while the I/O is under way, waits for it, and seals.  The
-consumer, in the same process, maps the frame, reads it and closes it.  A seal that is refused is tried again.
+consumer, in the same process, maps the frame, reads it and closes it, with which the file is evicted.  A seal that is
+refused is tried again.
 """
 
 from __future__ import annotations
@@ -98,6 +99,6 @@ video_frames = Workload(
     "video_frames",
     "frames filled by direct I/O, unmapped, sealed and passed on",
     "frame",
-    ("frame", "add_seals", "munmap"),
+    ("frame", "add_seals", "munmap", "close"),
     making,
 )

@@ -58,7 +58,20 @@ class Step(Generic[R]):
     Two runs of a deterministic coroutine yield equal steps; equality is of word, cell and operands.
     """
 
-    __slots__ = ("access", "acquires", "cell", "effect", "memo", "operands", "plain", "releases", "sleeps", "word")
+    __slots__ = (
+        "access",
+        "acquires",
+        "cell",
+        "effect",
+        "memo",
+        "met",
+        "operands",
+        "plain",
+        "releases",
+        "sleeps",
+        "then",
+        "word",
+    )
 
     def __init__(
         self,
@@ -81,8 +94,10 @@ class Step(Generic[R]):
         self.acquires = acquires
         self.releases = releases
         self.plain = not (sleeps or acquires or releases)
+        # What a driver knows of it, for the next time: what it costs, the value it met last and the alternatives then.
         self.memo: Any = None
-        """What a driver knows of it, for the next time."""
+        self.met: object = Step
+        self.then: Alternatives = ()
 
     def alternatives(self, old: object) -> Alternatives:
         """Every (new value, result) that this step may have on a cell holding `old`; () if it must wait."""

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -211,7 +211,10 @@ class CacheCost:
         """The same where there is no line, a whole page of them or a TLB, or a cell that nobody has used yet."""
         cell = step.cell
         if cell is None:
-            return cast("float", step.operands[0]) if step.word == WORK else self.figures.step
+            operands: tuple[Any, ...] = step.operands
+            takes: float = operands[0] if step.word == WORK else self.figures.step
+            step.memo = (self, EVERYWHERE, True, takes)
+            return takes
         line = self._special.get(cell) or self._line(cell)
         if line.kind == MEMORY:
             return self._copy(line, step, cpu, context)
@@ -260,7 +263,11 @@ class CacheCost:
             line.sharers |= 1 << cpu
             return figures.step + figures.load + (0 if at_hand else figures.memory)
         line.sharers, line.alone = 1 << cpu, cpu
-        size = next((len(operand) for operand in operands if isinstance(operand, bytes)), 0)
+        size = 0
+        for operand in operands:
+            if isinstance(operand, bytes):
+                size = len(operand)
+                break
         lines = -(-size // figures.line_bytes)
         self.pages_copied += size == PAGE_SIZE and step.word == "update"
         return figures.step + figures.store + size * figures.copy_byte + (0 if at_hand else lines * figures.copy_line)
@@ -292,6 +299,10 @@ class CacheCost:
         (self._special if line.kind in (MEMORY, TLB) else self._lines)[cell] = line
         return line
 
+
+EVERYWHERE: Final = _Line("", Traffic())
+"""In place of a line that no CPU ever has to fetch."""
+EVERYWHERE.sharers = -1
 
 MOST_CPUS: Final = 1024
 

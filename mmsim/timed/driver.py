@@ -160,7 +160,7 @@ class TimedRun(Environment):
                         old, new, result = me.granted
                         me.granted = None
                         break
-                    cell, operands = step.cell, step.operands
+                    cell = step.cell
                     if cell is None:
                         old = None
                     else:
@@ -170,8 +170,11 @@ class TimedRun(Environment):
                             old = values[cell] = cell.initial
                     if acquires and cell in queues and self.waiters.lock_is_wanted(cell):
                         alternatives: Alternatives = ()
+                    elif old is step.met:
+                        alternatives = step.then
                     else:
-                        alternatives = step.effect(old, *operands) if operands else step.effect(old)
+                        alternatives = step.effect(old, *step.operands)
+                        step.met, step.then = old, alternatives
                     try:
                         ((new, result),) = alternatives
                     except ValueError:
@@ -221,7 +224,7 @@ class TimedRun(Environment):
                 self.cpus.release(me)
         elif me.cpu < 0:
             yield from self._get_cpu(me)
-        begin, cell = self._now, step.cell
+        cell = step.cell
         waited: float = 0
         timed_out = False
         while True:
@@ -229,7 +232,7 @@ class TimedRun(Environment):
                 yield from self._pass(me, self._ask_cost(step, me))
             old = None if cell is None else self._value(cell)
             alternatives = step.effect(old, *step.operands)
-            if enabled(step, alternatives) or (timed_out and alternatives):
+            if alternatives and (timed_out or enabled(step, alternatives)):
                 break
             begin = self._now
             timed_out = yield from self._wait(me, step)
@@ -254,10 +257,7 @@ class TimedRun(Environment):
             yield from self._get_cpu(me)
         elif me.delay is not None and step.word == "wait_until":
             delay = checked_draw(me.delay, me.rng, me.thread.name)
-            if delay is None:
-                yield from self._stay_silent(me)
-            else:
-                yield from self._sleep(me, delay)
+            yield from self._stay_silent(me) if delay is None else self._sleep(me, delay)
         elif self.cpus.interrupts and me.cpu >= 0 and self.cpus.interruptible(me):
             yield from self._interrupted(me)
 

@@ -33,11 +33,16 @@ Run = Coroutine[Any, Any, Any]
 class Node:
     """A point of a call, just after it was sent `result`: the step that it makes there, or (None) its answer."""
 
-    __slots__ = ("answer", "before", "last", "next", "result", "step", "then")
+    __slots__ = ("answer", "before", "last", "next", "result", "root", "step", "then")
+
+    root: Root
+    """Where the call began."""
 
     def __init__(self, before: Node | None = None, result: Any = None) -> None:
         self.before = before
         self.result = result
+        if before is not None:
+            self.root = before.root
         self.step: Step[Any] | None = None
         self.answer: Any = None
         self.next: dict[tuple[type, Any], Node] = {}
@@ -53,10 +58,10 @@ class Node:
         return known
 
     def _learn(self, result: Any) -> Node:
-        root, _ = self._way()
-        run = root.learnt.run
+        learnt = self.root.learnt
+        run = learnt.run
         if run is None:
-            run = root.learnt.run = self.again()
+            run = learnt.run = self.again()
         new = Node(self, result)
         try:
             new.step = run.send(result)
@@ -65,25 +70,19 @@ class Node:
         except Exception as error:  # noqa: BLE001 - which the caller is to meet where it awaits
             new.answer = Raised(error)
         self.next[type(result), result] = new
-        root.learnt.has_learnt(new)
+        learnt.has_learnt(new)
         return new
 
     def again(self) -> Run:
         """Another run of the same call that has come as far."""
-        root, results = self._way()
-        run = root.start()
-        for result in results:
-            run.send(result)
-        return run
-
-    def _way(self) -> tuple[Root, list[Any]]:
-        """Where the call began, and the results that led here."""
         results, node = [], self
         while node.before is not None:
             results.append(node.result)
             node = node.before
-        assert isinstance(node, Root)
-        return node, results[::-1]
+        run = self.root.start()
+        for result in reversed(results):
+            run.send(result)
+        return run
 
 
 class Raised(NamedTuple):
@@ -103,6 +102,7 @@ class Root(Node):
 
     def __init__(self, learnt: Learnt, arguments: tuple[Any, ...], start: Callable[[], Run]) -> None:
         super().__init__()
+        self.root = self
         self.learnt = learnt
         self.arguments = arguments
         self.start = start

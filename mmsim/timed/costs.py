@@ -181,7 +181,11 @@ class CacheCost:
         self._special: dict[Cell[Any], _Line] = {}
         self._by_place: dict[tuple[str, int], _Line] = {}
         self._flushing: dict[int, tuple[str, float]] = {}
-        self._sockets = [_mask(cpu, figures.cpus_per_socket) for cpu in range(MOST_CPUS)]
+        sockets = [_mask(cpu, figures.cpus_per_socket) for cpu in range(MOST_CPUS)]
+        self._near = [mask & ~(1 << cpu) for cpu, mask in enumerate(sockets)]
+        self._far = [~mask for mask in sockets]
+        self._fill, self._fill_remote = figures.fill, figures.fill_remote
+        self._transfer, self._transfer_remote = figures.transfer, figures.transfer_remote
         self._hit_load = figures.step + figures.load
         self._hit_store = figures.step + figures.store
         self._hit_atomic = figures.step + figures.atomic
@@ -197,7 +201,7 @@ class CacheCost:
         _, line, reads, hit = memo
         if line.alone == cpu or (reads and line.sharers >> cpu & 1) or line.until.get(cpu, 0) > now_ns:
             return hit
-        return hit + self._fetch(line, cpu, now_ns, alone=not reads)
+        return hit + self._fetch(line, cpu, now_ns, not reads)
 
     def _hit(self, step: Step[Any]) -> float:
         """What the step takes if this CPU has the line."""
@@ -222,31 +226,32 @@ class CacheCost:
             return self._tlb(line, step, cpu, now_ns)
         return self(step, cpu, now_ns, context)
 
-    def _fetch(self, line: _Line, cpu: int, now_ns: float, *, alone: bool) -> float:
+    def _fetch(self, line: _Line, cpu: int, now_ns: float, alone: bool) -> float:
         """Get the line to this CPU: how long that takes from now, its turn included."""
-        figures, traffic = self.figures, line.traffic
-        sharers, had, bit = line.sharers, line.alone, 1 << cpu
-        others = sharers & ~bit
-        queued = line.arrives_ns - now_ns if line.arrives_ns > now_ns else 0
-        traffic.queued_ns += queued
-        if not sharers:
-            takes = 0.0
-        elif alone:
-            # One who shares the line only has to be told that the others have let go of it; that takes as long.
-            traffic.transfers += 1
-            takes = figures.transfer_remote if others & ~self._sockets[cpu] else figures.transfer
+        sharers, had, start = line.sharers, line.alone, line.arrives_ns
+        if start > now_ns:
+            line.traffic.queued_ns += start - now_ns
         else:
-            traffic.fills += 1
-            takes = figures.fill if others & self._sockets[cpu] else figures.fill_remote
-        start = now_ns + queued
-        if alone or had != NOBODY:
+            start = now_ns
+        takes: float = 0
+        if alone:
+            if sharers:
+                # One who shares the line only has to be told that the others have let go; that takes as long.
+                line.traffic.transfers += 1
+                takes = self._transfer_remote if sharers & self._far[cpu] else self._transfer
             line.arrives_ns = start + takes
-        # else: readers of a line that nobody writes are served side by side
+            line.sharers, line.alone = 1 << cpu, cpu
+        else:
+            if sharers:
+                line.traffic.fills += 1
+                takes = self._fill if sharers & self._near[cpu] else self._fill_remote
+            if had != NOBODY:
+                line.arrives_ns = start + takes  # readers of a line that nobody writes are served side by side
+            line.sharers = sharers | 1 << cpu
+            line.alone = NOBODY if sharers else cpu
         if had != NOBODY:
             line.until[had] = start + takes / 2
-        line.sharers = bit if alone else sharers | bit
-        line.alone = cpu if line.sharers == bit else NOBODY
-        return queued + takes
+        return start - now_ns + takes
 
     def _copy(self, line: _Line, step: Step[Any], cpu: int, context: Context) -> float:
         """A page's memory, which is many lines that go the same way."""

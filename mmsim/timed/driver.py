@@ -224,13 +224,13 @@ class TimedRun(Environment):
                 self.cpus.release(me)
         elif me.cpu < 0:
             yield from self._get_cpu(me)
-        cell = step.cell
+        cell, values = step.cell, self.values
         waited: float = 0
         timed_out = False
         while True:
             if not me.interrupt:
                 yield from self._pass(me, self._ask_cost(step, me))
-            old = None if cell is None else self._value(cell)
+            old = None if cell is None else values.get(cell, cell.initial)
             alternatives = step.effect(old, *step.operands)
             if alternatives and (timed_out or enabled(step, alternatives)):
                 break

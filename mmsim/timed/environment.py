@@ -288,13 +288,6 @@ class Environment(simpy.Environment):
 
     # Small things.
 
-    def _value(self, cell: Cell[Any]) -> Any:
-        try:
-            return self.values[cell]
-        except KeyError:
-            value = self.values[cell] = cell.initial
-            return value
-
     def _pick(self, alternatives: tuple[tuple[Any, Any], ...]) -> tuple[Any, Any]:
         return alternatives[self._rng.randrange(len(alternatives))]
 

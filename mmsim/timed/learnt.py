@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from operator import is_
 from types import FrameType
 from typing import Any, Final, NamedTuple
 
@@ -98,13 +97,13 @@ class Root(Node):
     sends the answer.
     """
 
-    __slots__ = ("arguments", "at", "learnt", "start")
+    __slots__ = ("at", "learnt", "start", "types")
 
-    def __init__(self, learnt: Learnt, arguments: tuple[Any, ...], start: Callable[[], Run]) -> None:
+    def __init__(self, learnt: Learnt, given: tuple[Any, ...], start: Callable[[], Run]) -> None:
         super().__init__()
         self.root = self
         self.learnt = learnt
-        self.arguments = arguments
+        self.types = [*map(type, given)]
         self.start = start
         self.at: Node = self
         """Where the call is, as far as its driver has told."""
@@ -141,7 +140,7 @@ class Learnt:
             return self.function(*arguments, **options)
         if root is None:
             root = self._meet(given, partial(self.function, *arguments, **options))
-        if root is None or not (all(map(is_, given, root.arguments)) or _alike(given, root.arguments)):
+        if root is None or root.types != [*map(type, given)]:  # 1 is not True
             return self.function(*arguments, **options)
         return root
 
@@ -181,11 +180,6 @@ class Learnt:
         if self._rests or self._kept > MOST:
             self._roots.clear()
             self._kept = 0
-
-
-def _alike(given: tuple[Any, ...], known: tuple[Any, ...]) -> bool:
-    """Whether arguments that are equal are the same to the call: 1 is not True."""
-    return [*map(type, given)] == [*map(type, known)]
 
 
 WALKS: Final = frozenset({Root.__await__.__code__})

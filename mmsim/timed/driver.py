@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from heapq import heappop, heappush, heapreplace
+from heapq import heappop, heappush, heappushpop, heapreplace
 from typing import Any, Final
 
 from simpy.events import NORMAL
@@ -137,7 +137,8 @@ class TimedRun(Environment):
                 acquires = not plain and step.acquires
                 if not plain:
                     if step.sleeps and not acquires and (apart or step.word in APART):
-                        result = yield from self._sleeping_step(me, step)
+                        asks = me.interrupt and step.word == "wait_until"
+                        result = yield from self._ask(me, step) if asks else self._sleeping_step(me, step)
                         continue
                     if acquires and step.word == "lock_irqsave":
                         me.irqs_off.add(step.cell)
@@ -216,6 +217,29 @@ class TimedRun(Environment):
             self.cpus.release(me)
         if self.recorder is not None:
             self.recorder.left(me.thread.name)
+
+    def _ask(self, me: Runner, step: Step[Any]) -> Work:
+        """A device waits for its next request, and then for as long as it takes the device; on no CPU."""
+        if me.cpu >= 0:
+            self.cpus.release(me)
+        cell, values, record, begin = step.cell, self.values, self.recorder, self._now
+        while not (alternatives := step.effect(values.get(cell, cell.initial), *step.operands)):
+            self._block(me, step)
+            yield None
+        ((_, result),) = alternatives
+        if record is not None:
+            value = values.get(cell, cell.initial)
+            record.step(self._now, None, me.thread, me.coroutine, step, (value, value, result), self._now - begin)
+        if me.delay is not None:
+            delay = checked_draw(me.delay, me.rng, me.thread.name)
+            if delay is None:
+                return (yield from self._stay_silent(me))
+            me.activity = Activity.ASLEEP
+            yield heappushpop(self._queue, (self._now + delay, NORMAL, next(self._eid), me.turn))
+            me.activity, me.last_ns = Activity.RUNNING, self._now
+            if record is not None:
+                record.went_on(me.thread.name, self._now)
+        return result
 
     def _sleeping_step(self, me: Runner, step: Step[Any]) -> Work:
         """A step that entails more than a wait, or that no CPU makes; its result."""

@@ -136,6 +136,15 @@ class Environment(simpy.Environment):
 
     def _wait(self, me: Runner, step: Step[Any]) -> Generator[None, None, bool]:
         """Wait until the step can be tried again, or has been carried out by the one before; whether time ran out."""
+        out: list[bool] = []
+        self._block(me, step)
+        if step.word == TIMED_WAIT:
+            self._start_timer(me, me.wait, out)
+        yield None
+        return bool(out)
+
+    def _block(self, me: Runner, step: Step[Any]) -> None:
+        """The thread is about to wait for its step's cell."""
         cell = step.cell
         if cell is None:
             msg = f"{me.thread.name} makes a step ({step}) that is blocked and has no cell that could end that"
@@ -144,16 +153,11 @@ class Environment(simpy.Environment):
         me.blocked_ns = me.last_ns = self._now
         me.wait += 1
         self.waiters.join(cell, me)
-        out: list[bool] = []
-        if step.word == TIMED_WAIT:
-            self._start_timer(me, me.wait, out)
         if me.cpu >= 0:
             if me.sleeps:
                 self.cpus.release(me)
             elif self.cpus.interrupts and self.cpus.interruptible(me):
                 self.cpus.yield_to_interrupt(me)
-        yield None
-        return bool(out)
 
     def _start_timer(self, me: Runner, wait: int, out: list[bool]) -> None:
         def expire(_event: Event) -> None:

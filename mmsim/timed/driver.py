@@ -143,6 +143,7 @@ class TimedRun(Environment):
                     if acquires and step.word == "lock_irqsave":
                         me.irqs_off.add(step.cell)
                 waited: float = 0
+                again = False
                 while True:
                     if me.cpu < 0 and not self.cpus.take(me):
                         yield None
@@ -157,7 +158,7 @@ class TimedRun(Environment):
                         self._now = due
                     else:
                         yield heapreplace(queue, (due, NORMAL, next(count), turn))
-                    if me.granted is not None:
+                    if again and me.granted is not None:
                         old, new, result = me.granted
                         me.granted = None
                         break
@@ -185,6 +186,7 @@ class TimedRun(Environment):
                             begin = self._now
                             yield from self._wait(me, step)
                             waited += self._now - begin
+                            again = True
                             continue
                     if not plain:
                         if acquires:

@@ -104,7 +104,7 @@ class Environment(simpy.Environment):
         self.recorder = recorder
         self.values: dict[Cell[Any], Any] = dict(machine.initial)
         self.cpus = Cpus(
-            cpus, self._wake, lambda: self.now, getattr(cost, "switch_ns", 0), getattr(cost, "interrupt_ns", 0)
+            cpus, self._wake, lambda: self._now, getattr(cost, "switch_ns", 0), getattr(cost, "interrupt_ns", 0)
         )
         self.waiters = Waiters()
         self.locks = Locks()

@@ -39,6 +39,10 @@ async def nothing(sys):
     return None
 
 
+def as_it_is(function):
+    return function
+
+
 EXACT = [each for each in STRATEGIES if each.name not in {"leftover_flag", "refuse_if_pinned"}]
 """The designs that do not take a page which only waits in a CPU's LRU cache for a pinned one."""
 
@@ -52,14 +56,24 @@ def movable(pending, values):
 
 
 def outcomes(
-    thread, *, release="v3.17", strategy=wait_for_pins, children=(), devices=(), words=1, mounts=(), evicts=False
+    thread,
+    *,
+    release="v3.17",
+    strategy=wait_for_pins,
+    children=(),
+    devices=(),
+    words=1,
+    mounts=(),
+    evicts=False,
+    reuses=False,
+    seen=None,
 ):
-    """What the thread and its children returned."""
+    """What the thread and its children returned; `seen(step, values)` is told of every step before it is made."""
     scenario = Scenario(
         setup=nothing, threads=(thread,), children=children, devices=devices, words_per_page=words, mounts=mounts,
         evicts=evicts,
     )  # fmt: skip
-    booted = boot(scenario, strategy, release_named(release))
+    booted = boot(scenario, strategy, release_named(release), learn=as_it_is if reuses else None)
     properties = AlwaysOn(booted.world, strategy)
     values = Values(booted.initial)
     running = {each.name: each.start() for each in booted.threads}
@@ -78,6 +92,8 @@ def outcomes(
 
     while chosen := movable(pending, values):
         ready, step, (new, result) = chosen
+        if seen is not None:
+            seen(step, values)
         if step.cell is not None:
             before = Values(values)
             values[step.cell] = new

@@ -24,6 +24,7 @@ from mmsim.kernel.strategy import Strategy, linux
 from mmsim.kernel.types import (
     PG_UPTODATE,
     PG_WRITEBACK,
+    TRUNCATED,
     VM_MAYWRITE,
     AddressSpace,
     BlockDevice,
@@ -238,8 +239,11 @@ class AlwaysOn:
     def _is_of_another_page(self, view: View, vma: Vma, address: int, page: Page) -> bool:
         """Whether a shared mapping can never have shown this page there, nor what it was replaced by.
 
-        A page out of the cache keeps its index but not its file, and a dma-buf maps pages of another file.
+        A page out of the cache keeps its index but not its file, and a dma-buf maps pages of another file.  A page that
+        was cut off is no file's any more, whatever is mapped at its index since.
         """
+        if TRUNCATED in view[page.flags]:
+            return True
         mapping = vma.file.inode.mapping
         if vma.file.inode.sb.kind == "dma-buf" or page.nr_pages > 1:
             return False

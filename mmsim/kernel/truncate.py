@@ -15,11 +15,11 @@ ever and forbids no order, for a fault may come just before it.
 
 from __future__ import annotations
 
-from mmsim.kernel.filemap import clear_page_flag, wait_on_page_writeback
+from mmsim.kernel.filemap import wait_on_page_writeback
 from mmsim.kernel.memory_zap import zap_page
 from mmsim.kernel.page_alloc import delete_from_page_cache, put_page
 from mmsim.kernel.tlb import flush_tlb
-from mmsim.kernel.types import PG_DIRTY, AddressSpace, Kernel, Mm, Vma, patched
+from mmsim.kernel.types import PG_DIRTY, TRUNCATED, AddressSpace, Kernel, Mm, Vma, patched
 from mmsim.syscalls import PAGE_SIZE
 
 
@@ -82,10 +82,15 @@ async def truncate_inode_page(k: Kernel, mapping: AddressSpace, index: int) -> N
                 if mapping.host.sb.block_backed:
                     # The disk may be reading the page for what is cut off; afterwards nobody shall write it again.
                     await wait_on_page_writeback(page)
-                    await clear_page_flag(page, PG_DIRTY)
+                await page.flags.update(cut_off)
                 await delete_from_page_cache(page, mapping, index)
         if attached:
             await put_page(k, page)
+
+
+def cut_off(flags: frozenset[str]) -> frozenset[str]:
+    """cancel_dirty_page(), and for whoever judges: what is written to the page from here on is written to no file."""
+    return flags - {PG_DIRTY} | {TRUNCATED}
 
 
 async def zero_user_segment(k: Kernel, mapping: AddressSpace, index: int, start: int, end: int) -> None:

@@ -27,6 +27,8 @@ PG_DIRTY, PG_WRITEBACK, PG_UPTODATE, PG_ANON_EXCLUSIVE = "dirty", "writeback", "
 """Bits of page->flags; a page of a memfd is up to date from the start and never under writeback."""
 CACHED = "in a CPU's cache"
 """Where a page begins that is on its way to a list of pages (`mmsim.kernel.swap`)."""
+TRUNCATED = "truncated"
+"""No bit of page->flags: a page that a truncation, a hole or an eviction took out of its file."""
 HPAGE_PMD_NR = 512
 KERNEL_MOUNTS = (("shm_mnt", "tmpfs"), ("hugetlbfs_mnt", "hugetlbfs"))
 """The kernel's own mounts, on which memfds live, and what they are."""

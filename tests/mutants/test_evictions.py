@@ -1,12 +1,15 @@
-"""Files that nobody refers to any more: mistakes in who refers to them, and in what becomes of their pages."""
+"""Files that nobody refers to any more, and pages that are no file's: mistakes in who has them and what becomes of them."""
 
 from __future__ import annotations
 
+import attrs
+
 from mmsim.check.books import FILES, LEAK
+from mmsim.check.properties import LOST
 from mmsim.syscalls import MAP_SHARED, O_RDONLY, PAGE_SIZE
 from tests.mutants import scenes
 from tests.mutants.judged import Edit, Mutant, each, left_out
-from tests.mutants.scenes import FD, ORIG, RW, WINDOW, scene
+from tests.mutants.scenes import DISK, FD, LATE, ORIG, RW, WINDOW, scene
 
 # ---- scenes
 
@@ -36,6 +39,15 @@ async def reader(sys, _):
     return await sys.pread(FD, 4)
 
 
+async def cutter(sys, _):
+    """Another page is mapped where the device writes."""
+    await sys.submit_direct_read(DISK, WINDOW, LATE)
+    await sys.ftruncate(FD, 0)
+    await sys.ftruncate(FD, PAGE_SIZE)
+    await sys.load(WINDOW, 4)
+
+
+CUT_OFF = attrs.evolve(scene(scenes.touched, cutter), devices=(DISK,))
 CLOSED = scene(scenes.file, closer, evicts=True)
 CLOSED_AND_MAPPED = scene(scenes.file, mapper, closer, evicts=True)
 CLOSED_AND_UNMAPPED = scene(scenes.touched, unmapper, closer, evicts=True)
@@ -45,6 +57,18 @@ CLOSED_AND_REOPENED = scene(scenes.file, reopener, closer, evicts=True)
 FILE_TABLE, INODE = "kernel.file_table", "kernel.inode"
 
 MUTANTS = [
+    Mutant(
+        "a page that is cut off is not marked",
+        CUT_OFF,
+        LOST,
+        (left_out("kernel.truncate.truncate_inode_page", "await page.flags.update(cut_off)"),),
+    ),
+    Mutant(
+        "a page that is cut off is marked as it was",
+        CUT_OFF,
+        LOST,
+        (Edit("kernel.truncate.cut_off", {"return flags - {PG_DIRTY} | {TRUNCATED}": "return flags"}),),
+    ),
     Mutant(
         "the last close evicts nothing", CLOSED, FILES, (left_out(f"{FILE_TABLE}.fput", "await iput(k, file.inode)"),)
     ),

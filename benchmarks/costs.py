@@ -22,6 +22,7 @@ import attrs
 import simpy
 
 from mmsim.cells import World
+from mmsim.kernel.direct_io import as_it_is
 from mmsim.kernel.releases import release_named
 from mmsim.machine import boot
 from mmsim.scenario import Scenario, process
@@ -64,8 +65,8 @@ def simpy_rate(processes: int) -> float:
 def step_rate(name: str, cpus: int, *, flat: bool = False) -> float:
     """Steps a second of a workload, for as long as it runs where nobody says."""
     probe = Probe(None, 1e9, 0, CLOUD.syscall)
-    scenario = metered(WORKLOADS[name].scenario(Load(cpus, cpus)), probe)
-    machine = boot(scenario, BY_NAME["delayed_unmap"], RELEASE, learn=Learnt)
+    scenario = metered(WORKLOADS[name].scenario(Load(cpus, cpus)), probe, Learnt)
+    machine = boot(scenario, BY_NAME["delayed_unmap"], RELEASE, reuses=True, learn=Learnt)
     cost = FlatCost(5) if flat else CacheCost(CLOUD, layout_of(machine.world, RELEASE, LINUX, CLOUD))
     began = time.process_time()
     result = simulate(machine, cpus=cpus, cost=cost, until_ns=WORKLOADS[name].seconds * 1e9, stagger_ns=100)
@@ -75,7 +76,7 @@ def step_rate(name: str, cpus: int, *, flat: bool = False) -> float:
 def bare_rate(name: str, cpus: int, steps: int = 50_000) -> float:
     """Steps a second of the kernel's code run each time, with no clock, no CPUs and no costs."""
     probe = Probe(None, 1e9, 0, 0)
-    scenario = metered(WORKLOADS[name].scenario(Load(cpus, cpus)), probe, lambda function: function)
+    scenario = metered(WORKLOADS[name].scenario(Load(cpus, cpus)), probe, as_it_is)
     machine = boot(scenario, BY_NAME["delayed_unmap"], RELEASE)
     values = dict(machine.initial)
     probe.begin(lambda: 0)
@@ -166,7 +167,7 @@ def predicted(turn: Callable[..., Any], pages: int, turns: int = 50) -> float:
             durations.append(sys.now - begin - state.pop("apart", 0))
 
     probe = Probe(None, 1e9, 0, CLOUD.syscall)
-    machine = boot(metered(Scenario(setup=setup, threads=(process(user),)), probe), LINUX, RELEASE)
+    machine = boot(metered(Scenario(setup=setup, threads=(process(user),)), probe, Learnt), LINUX, RELEASE)
     probe.world = machine.world
     cost = CacheCost(CLOUD, layout_of(machine.world, RELEASE, LINUX, CLOUD))
     simulate(machine, cpus=1, cost=cost, until_ns=1e9, observer=probe)

@@ -15,7 +15,7 @@ from typing import Any
 
 from mmsim.cells import Cell, World
 from mmsim.errors import UserError
-from mmsim.kernel.direct_io import TRANSPORTS, EndIo, bio_endio, device_interrupts
+from mmsim.kernel.direct_io import TRANSPORTS, Learn, as_it_is, device_interrupts
 from mmsim.kernel.entry import SimSyscalls
 from mmsim.kernel.entry.processes import started
 from mmsim.kernel.page_writeback import wb_workfn
@@ -31,14 +31,13 @@ from mmsim.threads import Machine, Thread
 
 MAIN = "main"
 
-Learn = Callable[[Callable[..., Coroutine[Any, Any, Any]]], EndIo]
 
-
-def boot(scenario: Scenario, strategy: Strategy, release: Release, *, learn: Learn | None = None) -> Machine:
+def boot(
+    scenario: Scenario, strategy: Strategy, release: Release, *, reuses: bool = False, learn: Learn = as_it_is
+) -> Machine:
     """A machine after `setup`, about to run the threads.  Raises UserError if setup fails.
 
-    One that is to run for long uses freed objects again, so that the same happens again and again; `learn(bio_endio)`
-    is then called by each device in the place of it.
+    One that is to run for long `reuses` freed objects; `learn(path)` is what its devices call for each request.
     """
     world = World()
     cpus: list[tuple[Process, tuple[str, ...]]] = []
@@ -59,7 +58,7 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release, *, learn: Lea
         running = Cpus(tuple(cpus))
         return Kernel(
             name, world, process, strategy, release, scenario.words_per_page, running,
-            shmem_huge=scenario.shmem_huge, reuses=learn is not None,
+            shmem_huge=scenario.shmem_huge, reuses=reuses,
         )  # fmt: skip
 
     setup = SimSyscalls(kernel("setup", main), 0, {}, children, alone=False)
@@ -85,7 +84,7 @@ def boot(scenario: Scenario, strategy: Strategy, release: Release, *, learn: Lea
         else:
             threads.append(Thread(name, _starter(function, sys, shared)))
     for device, transport in devices:
-        interrupts = _starter(device_interrupts, kernel(device.name, main), device, learn and learn(bio_endio))
+        interrupts = _starter(device_interrupts, kernel(device.name, main), device, learn)
         threads.append(Thread(device.name, interrupts, transport.context, silent=True))
     for sb in mounted:
         if sb.block_backed:

@@ -27,6 +27,7 @@ from mmsim.kernel.filemap import read_page, set_page_dirty
 from mmsim.kernel.gup import get_user_pages_fast, unpin_page
 from mmsim.kernel.io_uring import get_rsrc_node, io_put_rsrc_node
 from mmsim.kernel.slab import kmem_cache_alloc, kmem_cache_free
+from mmsim.kernel.strategy import Path
 from mmsim.kernel.types import (
     BlockDevice,
     Caller,
@@ -125,15 +126,20 @@ async def wait_for_io(io: Io) -> int:
     return result or 0
 
 
-EndIo = Callable[..., Awaitable[Any]]
-"""(k, device, request): `bio_endio`, or what stands for it."""
+Learn = Callable[[Path], Callable[..., Awaitable[Any]]]
 
 
-async def device_interrupts(k: Kernel, device: BlockDevice, endio: EndIo | None = None) -> None:
-    """What a device does for ever: take a request, transfer it word by word, complete it (`bio_endio`)."""
+def as_it_is(path: Path) -> Path:
+    """A path that is run each time; `mmsim.timed.learnt.Learnt` is another answer."""
+    return path
+
+
+async def device_interrupts(k: Kernel, device: BlockDevice, learn: Learn = as_it_is) -> None:
+    """What a device does for ever: take a request, transfer it word by word, complete it."""
+    endio = learn(bio_endio)
     while True:
         request = (await device.queue.wait_until(waiting))[0]
-        await (endio or bio_endio)(k, device, request)
+        await endio(k, device, request)
 
 
 async def bio_endio(k: Kernel, device: BlockDevice, request: Request) -> None:

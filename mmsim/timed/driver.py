@@ -221,7 +221,10 @@ class TimedRun(Environment):
             self.recorder.left(me.thread.name)
 
     def _ask(self, me: Runner, step: Step[Any]) -> Work:
-        """A device waits for its next request, and then for as long as it takes the device; on no CPU."""
+        """A device waits for its next request, and then for as long as it takes the device; on no CPU.
+
+        What `_sleeping_step` and all that it entails come to here, in one generator: devices do it all the time.
+        """
         if me.cpu >= 0:
             self.cpus.release(me)
         cell, values, record, begin = step.cell, self.values, self.recorder, self._now

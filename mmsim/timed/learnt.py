@@ -69,7 +69,7 @@ class Node:
         except Exception as error:  # noqa: BLE001 - which the caller is to meet where it awaits
             new.answer = Raised(error)
         self.next[type(result), result] = new
-        learnt.has_learnt(new)
+        learnt.kept += 1
         return new
 
     def again(self) -> Run:
@@ -129,7 +129,9 @@ class Learnt:
         """How many more calls are run as they are, for learning did not pay."""
         self._rested = TRIAL
         self._roots: dict[object, Root | None] = {}  # by arguments; None: they were met once, and may never be again
-        self._kept = self._called = self._ran = 0
+        self.kept = 0
+        """In nodes."""
+        self._called = self._ran = 0
 
     def __call__(self, *arguments: Any, **options: Any) -> Awaitable[Any]:
         """The call, to be awaited."""
@@ -143,12 +145,6 @@ class Learnt:
         if root is None or root.types != [*map(type, given)]:  # 1 is not True
             return self.function(*arguments, **options)
         return root
-
-    def has_learnt(self, node: Node) -> None:
-        """One node more; with the last of a call it is asked whether that pays."""
-        self._kept += 1
-        if node.step is None:
-            self.is_over()
 
     def is_over(self) -> None:
         """The call has ended, or will never end."""
@@ -164,7 +160,7 @@ class Learnt:
             self._rests -= 1
             return None
         root = self._roots[given] = Root(self, given, start) if given in self._roots else None
-        self._kept += 1
+        self.kept += 1
         if root is None:
             self._called += 1
             self._count_run()
@@ -177,9 +173,9 @@ class Learnt:
                 self._rested *= 2
                 self._rests = self._rested
             self._ran = self._called = 0
-        if self._rests or self._kept > MOST:
+        if self._rests or self.kept > MOST:
             self._roots.clear()
-            self._kept = 0
+            self.kept = 0
 
 
 WALKS: Final = frozenset({Root.__await__.__code__})

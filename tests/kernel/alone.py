@@ -39,10 +39,6 @@ async def nothing(sys):
     return None
 
 
-def as_it_is(function):
-    return function
-
-
 EXACT = [each for each in STRATEGIES if each.name not in {"leftover_flag", "refuse_if_pinned"}]
 """The designs that do not take a page which only waits in a CPU's LRU cache for a pinned one."""
 
@@ -73,7 +69,7 @@ def outcomes(
         setup=nothing, threads=(thread,), children=children, devices=devices, words_per_page=words, mounts=mounts,
         evicts=evicts,
     )  # fmt: skip
-    booted = boot(scenario, strategy, release_named(release), learn=as_it_is if reuses else None)
+    booted = boot(scenario, strategy, release_named(release), reuses=reuses)
     properties = AlwaysOn(booted.world, strategy)
     values = Values(booted.initial)
     running = {each.name: each.start() for each in booted.threads}

@@ -9,12 +9,12 @@ from types import coroutine
 from typing import Any
 
 from mmsim.cells import World
+from mmsim.kernel.direct_io import Learn
 from mmsim.kernel.swap import LruCache
 from mmsim.kernel.types import Page
 from mmsim.steps import Access, Alternatives, Step
 from mmsim.timed.costs import WORK
 from mmsim.timed.environment import State
-from mmsim.timed.learnt import Learnt
 
 
 class Probe:
@@ -85,7 +85,7 @@ INSTRUCTIONS = frozenset({"load", "store"})
 class Metered:
     """A thread's system calls, each of which pays for entering the kernel and is recorded."""
 
-    def __init__(self, sys: Any, probe: Probe, learn: Callable[..., Callable[..., Awaitable[Any]]] = Learnt) -> None:
+    def __init__(self, sys: Any, probe: Probe, learn: Learn) -> None:
         self.sys = sys
         self.k = sys.k
         self.index: int = sys.index

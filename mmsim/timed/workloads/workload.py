@@ -8,9 +8,10 @@ from typing import Any, Final
 import attrs
 
 from mmsim.errors import UserError
+from mmsim.kernel.direct_io import Learn
 from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
-from mmsim.machine import Learn, boot
+from mmsim.machine import boot
 from mmsim.scenario import Process, Scenario, ThreadFunction
 from mmsim.syscalls import Device
 from mmsim.timed.costs import CacheCost, Figures, Traffic
@@ -139,7 +140,7 @@ def measure(
     _check(load, seconds)
     until_ns = seconds * 1e9
     probe = Probe(None, until_ns / LOOKS, 0 if workload.ends else WARM_UP * until_ns, figures.syscall)
-    machine = boot(metered(workload.scenario(load), probe, Learnt), strategy, release, learn=Learnt)
+    machine = boot(metered(workload.scenario(load), probe, Learnt), strategy, release, reuses=True, learn=Learnt)
     probe.world = machine.world
     cost = CacheCost(figures, layout_of(machine.world, release, strategy, figures))
     devices = {thread.name for thread in machine.threads if thread.silent}
@@ -204,7 +205,7 @@ def _check(load: Load, seconds: float) -> None:
             raise UserError(msg)
 
 
-def metered(scenario: Scenario, probe: Probe, learn: Learn = Learnt) -> Scenario:
+def metered(scenario: Scenario, probe: Probe, learn: Learn) -> Scenario:
     """The scenario with every thread's calls recorded, and made as `learn(function)` makes them."""
     threads = tuple(
         attrs.evolve(item, threads=tuple(_metered(one, probe, learn) for one in item.threads))

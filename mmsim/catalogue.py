@@ -241,9 +241,11 @@ def _check_shape(scenario: Scenario, where: str) -> None:
         if not isinstance(value, tuple):
             msg = f"{where}: `{field}` is {_a(value)}, not a tuple; with one member it is written `{field}=(one,)`"
             raise UserError(msg)
-    if type(scenario.shmem_huge) is not bool:
-        msg = f"{where}: `shmem_huge` is {scenario.shmem_huge!r}; it is True or False"
-        raise UserError(msg)
+    for field in ("shmem_huge", "evicts"):
+        value = getattr(scenario, field)
+        if type(value) is not bool:
+            msg = f"{where}: `{field}` is {value!r}; it is True or False"
+            raise UserError(msg)
     words = scenario.words_per_page
     if type(words) is not int or not 0 < words <= PAGE_SIZE or words & (words - 1):
         msg = f"{where}: `words_per_page` is {words!r}; it must be a power of two, at most {PAGE_SIZE}"

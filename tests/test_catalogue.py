@@ -413,6 +413,16 @@ def test_a_scenario_that_is_none(tmp_path: Path) -> None:
             "threads=(reader, sealer), words_per_page=3",
             "{path}: `words_per_page` is 3; it must be a power of two, at most 4096",
         ),
+        (
+            "threads=(reader, sealer)",
+            "threads=(reader, sealer), evicts='no'",
+            "{path}: `evicts` is 'no'; it is True or False",
+        ),
+        (
+            "threads=(reader, sealer)",
+            "threads=(reader, sealer), shmem_huge=1",
+            "{path}: `shmem_huge` is 1; it is True or False",
+        ),
     ],
 )
 def test_a_scenario_that_cannot_be_run(tmp_path: Path, good: str, bad: str, said: str) -> None:

@@ -8,9 +8,10 @@ import pytest
 from mmsim.cells import World
 from mmsim.check import Test, check
 from mmsim.kernel.memfd import has_extra_refs
+from mmsim.kernel.page_alloc import alloc_page, put_page
 from mmsim.kernel.releases import release_named
 from mmsim.kernel.strategy import EVERY_PROMISE, linux
-from mmsim.kernel.swap import lru_add_drain
+from mmsim.kernel.swap import INACTIVE, lru_add_drain, lru_cache, mark_page_accessed
 from mmsim.kernel.types import Page
 from mmsim.machine import boot
 from mmsim.scenario import Scenario
@@ -52,6 +53,18 @@ NOW = "v6.18"
 
 
 # ---- pages that wait in a CPU's cache
+
+
+def test_a_page_that_is_read_again_and_again_waits_once():
+    async def thread(sys, _):
+        page = await alloc_page(sys.k)
+        await page.lru.store(INACTIVE)
+        for _ in range(3):
+            await mark_page_accessed(sys.k, page)
+        await put_page(sys.k, page)
+        return await lru_cache(sys.k, sys.k.cpu).pages.load() == (page,), await page.refcount.load()
+
+    assert alone(thread) == (True, 1)
 
 
 async def look_then_drain(k, mapping):

@@ -15,10 +15,11 @@ from typing import Any
 
 from mmsim.cells import Cell, World
 from mmsim.errors import UserError
-from mmsim.kernel.direct_io import TRANSPORTS, Learn, as_it_is, device_interrupts
+from mmsim.kernel.direct_io import TRANSPORTS, device_interrupts
 from mmsim.kernel.entry import SimSyscalls
 from mmsim.kernel.entry.processes import started
 from mmsim.kernel.page_writeback import wb_workfn
+from mmsim.kernel.paths import Learn, as_it_is
 from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
 from mmsim.kernel.swap import settle
@@ -37,7 +38,7 @@ def boot(
 ) -> Machine:
     """A machine after `setup`, about to run the threads.  Raises UserError if setup fails.
 
-    One that is to run for long `reuses` freed objects; `learn(path)` is what its devices call for each request.
+    One that is to run for long `reuses` freed objects; its threads call what `learn` makes of the `learnable` paths.
     """
     world = World()
     cpus: list[tuple[Process, tuple[str, ...]]] = []
@@ -54,11 +55,11 @@ def boot(
     children = {child.__name__: world.handle(Process, child.__name__) for child in scenario.children}
     values: dict[Cell[Any], Any] = {}
 
-    def kernel(name: str, process: Process) -> Kernel:
+    def kernel(name: str, process: Process, learn: Learn = as_it_is) -> Kernel:
         running = Cpus(tuple(cpus))
         return Kernel(
             name, world, process, strategy, release, scenario.words_per_page, running,
-            shmem_huge=scenario.shmem_huge, reuses=reuses,
+            shmem_huge=scenario.shmem_huge, reuses=reuses, learn=learn,
         )  # fmt: skip
 
     setup = SimSyscalls(kernel("setup", main), 0, {}, children, alone=False)
@@ -77,19 +78,19 @@ def boot(
     threads = []
     for name, function, process, index, own_devices in plan:
         alone = next(len(names) for owner, names in cpus if owner is process) == 1
-        k = kernel(name, process)
+        k = kernel(name, process, learn)
         sys = SimSyscalls(k, index, own_devices, children, alone)
         if function in scenario.children:
             threads.append(Thread(name, _child(function, sys, shared, k, process)))
         else:
             threads.append(Thread(name, _starter(function, sys, shared)))
     for device, transport in devices:
-        interrupts = _starter(device_interrupts, kernel(device.name, main), device, learn)
+        interrupts = _starter(device_interrupts, kernel(device.name, main, learn), device)
         threads.append(Thread(device.name, interrupts, transport.context, silent=True))
     for sb in mounted:
         if sb.block_backed:
             name = f"flush-{sb.name}"
-            threads.append(Thread(name, _starter(wb_workfn, kernel(name, main), sb), silent=True))
+            threads.append(Thread(name, _starter(wb_workfn, kernel(name, main, learn), sb), silent=True))
     groups = tuple(
         tuple(f"{item.threads[0].__name__}[{number}]" for number in range(item.copies))
         for item in scenario.threads

@@ -19,7 +19,7 @@ STEPS = {
 }  # fmt: skip
 
 TAKING_FUNCTIONS = {"update", "fetch_update", "wait_until", "wait_until_timeout", "spin_until", "spin_update"}
-NO_PATHS = {"__init__", "releases", "strategy"}  # they follow no file of Linux
+NO_PATHS = {"__init__", "paths", "releases", "strategy"}  # they follow no file of Linux
 LONGEST = 500
 
 

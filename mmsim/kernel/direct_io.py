@@ -18,16 +18,13 @@ interrupt (which here are one thread).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 import attrs
 
 from mmsim.kernel.filemap import read_page, set_page_dirty
 from mmsim.kernel.gup import get_user_pages_fast, unpin_page
 from mmsim.kernel.io_uring import get_rsrc_node, io_put_rsrc_node
+from mmsim.kernel.paths import learnable
 from mmsim.kernel.slab import kmem_cache_alloc, kmem_cache_free
-from mmsim.kernel.strategy import Path
 from mmsim.kernel.types import (
     BlockDevice,
     Caller,
@@ -126,22 +123,14 @@ async def wait_for_io(io: Io) -> int:
     return result or 0
 
 
-Learn = Callable[[Path], Callable[..., Awaitable[Any]]]
-
-
-def as_it_is(path: Path) -> Path:
-    """A path that is run each time; `mmsim.timed.learnt.Learnt` is another answer."""
-    return path
-
-
-async def device_interrupts(k: Kernel, device: BlockDevice, learn: Learn = as_it_is) -> None:
+async def device_interrupts(k: Kernel, device: BlockDevice) -> None:
     """What a device does for ever: take a request, transfer it word by word, complete it."""
-    endio = learn(bio_endio)
     while True:
         request = (await device.queue.wait_until(waiting))[0]
-        await endio(k, device, request)
+        await bio_endio(k, device, request)
 
 
+@learnable
 async def bio_endio(k: Kernel, device: BlockDevice, request: Request) -> None:
     """Transfer and complete one request."""
     if request.data is None:

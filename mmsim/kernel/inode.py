@@ -13,6 +13,7 @@ Not modelled: i_nlink and unlink(); I_FREEING and those who wait for it, for a m
 
 from __future__ import annotations
 
+from mmsim.kernel.paths import learnable
 from mmsim.kernel.slab import kmem_cache_free
 from mmsim.kernel.truncate import truncate_inode_page
 from mmsim.kernel.types import GONE, Inode, Kernel
@@ -31,6 +32,7 @@ async def iput(k: Kernel, inode: Inode) -> None:
         await evict(k, inode)
 
 
+@learnable
 async def evict(k: Kernel, inode: Inode) -> None:
     """Take the pages out of the cache; the i_size of an inode that nobody can reach does not change."""
     size = await inode.i_size.load()

@@ -22,6 +22,7 @@ from mmsim.kernel.filemap import filemap_fault, read_page, set_page_dirty
 from mmsim.kernel.huge_memory import get_huge_zero_page, vma_is_anonymous
 from mmsim.kernel.migrate import migration_entry_wait
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
+from mmsim.kernel.paths import learnable
 from mmsim.kernel.releases import ANON_EXCLUSIVE, REUSES_BY_MAPCOUNT, UDMABUF_MAPS_PFNS, USER_MODE
 from mmsim.kernel.shmem import beyond_end, is_hole, shmem_fault, write_page
 from mmsim.kernel.tlb import begin_instruction, flush_tlb
@@ -51,6 +52,7 @@ def find_vma(vmas: tuple[Vma, ...], address: int) -> Vma | None:
     return next((vma for vma in vmas if vma.start <= address < vma.end), None)
 
 
+@learnable
 async def handle_mm_fault(k: Kernel, mm: Mm, vma: Vma, address: int, *, write: bool, unshare: bool = False) -> int:
     """Make the page at `address` accessible: VM_FAULT_ bits.  The caller holds mmap_lock for reading.
 
@@ -190,6 +192,7 @@ def same_page(now: Pte | None, pte: Pte) -> bool:
     return now is not None and not now.migrating and (now.page, now.write) == (pte.page, False)
 
 
+@learnable
 async def do_set_pte(k: Kernel, mm: Mm, address: int, pte: Pte) -> None:
     """Install a PTE and hand it the caller's reference, unless another thread was first."""
     async with mm.page_table_lock:

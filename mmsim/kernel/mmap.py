@@ -29,6 +29,7 @@ import attrs
 from mmsim.kernel.file_table import fput, get_file
 from mmsim.kernel.memory_zap import zap_pte_range
 from mmsim.kernel.page_alloc import put_page
+from mmsim.kernel.paths import learnable
 from mmsim.kernel.releases import (
     COUNTS_BEFORE_UNMAPPING,
     COUNTS_MAYWRITE,
@@ -310,6 +311,7 @@ def cut(vma: Vma, start: int, end: int) -> tuple[Vma, ...]:
     return tuple(attrs.evolve(vma, start=low, end=high, pgoff=vma.index(low)) for low, high in pairwise(cuts))
 
 
+@learnable
 async def unmap_region(k: Kernel, mm: Mm, vmas: tuple[Vma, ...]) -> None:
     """unmap_vmas(), free_pgtables(), tlb_finish_mmu(): see the order at the top of this file."""
     gathered = []

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from mmsim.kernel.paths import learnable
 from mmsim.kernel.slab import kmem_cache_alloc, kmem_cache_free
 from mmsim.kernel.types import CACHED, POISON, AddressSpace, Kernel, Page
 from mmsim.steps import KernelBug
@@ -20,6 +21,7 @@ from mmsim.steps import KernelBug
 ONE_REFERENCE = 1
 
 
+@learnable
 async def alloc_page(k: Kernel, nr_pages: int = 1) -> Page:
     """A page of zeros with one reference."""
     page = await kmem_cache_alloc(k, "pages", new_page, nr_pages)

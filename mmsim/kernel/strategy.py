@@ -6,13 +6,13 @@ any protection.  `k` is the `Kernel` as the calling thread sees it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from enum import Enum
-from typing import Any
 
 import attrs
 
 from mmsim.kernel.page_alloc import drop_reference, put_page
+from mmsim.kernel.paths import Path
 from mmsim.kernel.releases import COUNTS_MAYWRITE
 from mmsim.kernel.types import VM_MAYWRITE, VM_SHARED, AddressSpace, Inode, Kernel, Mm, Page, Pin, Vma
 from mmsim.syscalls import EBUSY, EPERM
@@ -35,9 +35,6 @@ class Budget:
     who_waits: str = "nobody"
     bytes_copied: str = "nothing"
     """What a seal copies."""
-
-
-Path = Callable[..., Coroutine[Any, Any, Any]]
 
 
 class Guarantee(Enum):

@@ -19,6 +19,7 @@ from typing import Any
 
 from mmsim.cells import Cell, Handle, World
 from mmsim.kernel.page_alloc import get_page, put_page
+from mmsim.kernel.paths import learnable
 from mmsim.kernel.types import CACHED, Kernel, Page
 from mmsim.steps import choose
 
@@ -52,6 +53,7 @@ async def _pagevec_add(k: Kernel, page: Page) -> None:
     await lru_cache(k, k.cpu).pages.update(one_more, page)
 
 
+@learnable
 async def lru_cache_add(k: Kernel, page: Page) -> None:
     """A page was added to the page cache."""
     await _pagevec_add(k, page)
@@ -65,10 +67,17 @@ async def mark_page_accessed(k: Kernel, page: Page) -> None:
         await _pagevec_add(k, page)
 
 
+@learnable
+async def pagevec_lru_add_fn(k: Kernel, page: Page) -> None:
+    """Put one page on the list it was meant for, and give the cache's reference back."""
+    await page.lru.cmpxchg(CACHED, INACTIVE)
+    await put_page(k, page)
+
+
+@learnable
 async def _drain_cpu(k: Kernel, cpu: str) -> None:
     for page in await lru_cache(k, cpu).pages.exchange(()):
-        await page.lru.cmpxchg(CACHED, INACTIVE)
-        await put_page(k, page)
+        await pagevec_lru_add_fn(k, page)
 
 
 async def lru_add_drain(k: Kernel) -> None:

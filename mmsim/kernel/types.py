@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import attrs
 
 from mmsim.cells import Cell, Handle, Mutex, Named, RwSem, SpinLock, World
+from mmsim.kernel.paths import Call, Learn, Path, as_it_is
 from mmsim.steps import KernelBug
 from mmsim.syscalls import O_RDONLY, O_RDWR, O_WRONLY, PAGE_SIZE
 
@@ -441,10 +443,13 @@ class Kernel(Named):
         *,
         shmem_huge: bool = False,
         reuses: bool = False,
+        learn: Learn = as_it_is,
     ) -> None:
         super().__init__(name)
         self.reuses = reuses
         """Whether freed objects are used again (`mmsim.kernel.slab`)."""
+        self.learn = learn
+        self._calls: dict[Path, Call] = {}
         self.world = world
         self.process = process
         self.strategy = strategy
@@ -459,6 +464,10 @@ class Kernel(Named):
     def mm(self) -> Mm:
         """current->mm."""
         return self.process.mm
+
+    def calls(self, path: Path) -> Call:
+        """What this thread calls in place of `path(k, ...)`, without `k`."""
+        return self._calls.get(path) or self._calls.setdefault(path, self.learn(partial(path, self), part=True))
 
     async def number(self, made: str) -> int:
         """How many things of a kind this CPU has made before: what the next one is told from them by."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from mmsim.kernel.memfd import inode_of
-from mmsim.kernel.strategy import Path
+from mmsim.kernel.paths import Path
 from mmsim.kernel.types import AddressSpace, Kernel, Page
 from mmsim.syscalls import EBUSY, PAGE_SIZE
 

@@ -21,7 +21,8 @@ import attrs
 
 from mmsim.cells import Cell
 from mmsim.kernel.page_alloc import put_page
-from mmsim.kernel.strategy import EVERY_PROMISE, Budget, Path, Strategy, linux
+from mmsim.kernel.paths import Path
+from mmsim.kernel.strategy import EVERY_PROMISE, Budget, Strategy, linux
 from mmsim.kernel.types import Caller, Kernel, Page, Pin
 from mmsim.strategies.looking import refuse_where
 

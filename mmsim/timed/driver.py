@@ -100,8 +100,8 @@ class TimedRun(Environment):
             yield from self._get_cpu(me)
 
     def _steps(self, me: Runner) -> Work:
-        root: Root | None = None  # of a call that is learnt
-        node: Node | None = None  # where in it the thread is; None: it runs
+        node: Node | None = None  # where in a call that is learnt the thread is; None: it runs
+        outer: list[Node | None] = []  # the same of the calls that this one is part of, and of the thread itself
         queue, values, queues, interrupts = self._queue, self.values, self.waiters.queues, self.cpus.interrupts
         send, record, locks = me.coroutine.send, self.recorder, self.locks
         cost, context, turn, count, watch = self._cost.__call__, me.thread.context, me.turn, self._eid, self.watch
@@ -110,6 +110,7 @@ class TimedRun(Environment):
         forever = math.inf
         apart = me.interrupt or me.delay is not None
         yield from self._start(me)
+        cpu, now, owes = me.cpu, self._now, me.owes_ns  # as they are since the thread was woken last
         try:
             while True:
                 try:
@@ -119,57 +120,64 @@ class TimedRun(Environment):
                             step = node.step
                             if step is not None:
                                 break
-                            result, node = node.answer, None
-                        step = send(result)
-                        if step.__class__ is Step:
-                            break
-                        if step.__class__ is not Root:
-                            raise UserError(_no_step(me, step))
-                        root = node = step
-                        result = None
+                            call = node.call
+                            if call is None:
+                                if node.root.run is not None:
+                                    node.root.is_over()
+                                result, node = node.answer, outer.pop()
+                                continue
+                        else:
+                            step = send(result)
+                            if step.__class__ is Step:
+                                break
+                            call = step
+                        if call.__class__ is not Root:
+                            raise UserError(_no_step(me, call))
+                        outer.append(node)
+                        node, result = call, None
                 except StopIteration as done:
                     self._finish(me, done.value)
                     return
                 steps += 1
-                if record is not None and root is not None and node is not None:
-                    root.at = node
+                if record is not None:
+                    _tell((*outer, node))
                 plain = step.plain
                 acquires = not plain and step.acquires
                 if not plain:
                     if step.sleeps and not acquires and (apart or step.word in APART):
                         asks = me.interrupt and step.word == "wait_until"
                         result = yield from self._ask(me, step) if asks else self._sleeping_step(me, step)
+                        cpu, now, owes = me.cpu, self._now, me.owes_ns
                         continue
                     if acquires and step.word == "lock_irqsave":
                         me.irqs_off.add(step.cell)
                 waited: float = 0
                 again = False
                 while True:
-                    if me.cpu < 0 and not self.cpus.take(me):
-                        yield None
-                    now = self._now
-                    due = now + cost(step, me.cpu, now, context)
-                    if me.owes_ns:
-                        due += me.owes_ns
-                        me.owes_ns = 0
-                    if not now <= due < forever:
-                        raise UserError(no_duration(step, due - now))
-                    if queue[0][0] > due:
-                        self._now = due
-                    else:
+                    if cpu < 0:
+                        if not self.cpus.take(me):
+                            yield None
+                        cpu, now, owes = me.cpu, self._now, me.owes_ns
+                    due = now + cost(step, cpu, now, context)
+                    if owes:
+                        due += owes
+                        owes = me.owes_ns = 0
+                    if queue[0][0] > due >= now:
+                        self._now = now = due
+                    elif now <= due < forever:
                         yield heapreplace(queue, (due, NORMAL, next(count), turn))
+                        now = due
+                    else:
+                        raise UserError(no_duration(step, due - now))
                     if again and me.granted is not None:
                         old, new, result = me.granted
                         me.granted = None
                         break
                     cell = step.cell
-                    if cell is None:
-                        old = None
-                    else:
-                        try:
-                            old = values[cell]
-                        except KeyError:
-                            old = values[cell] = cell.initial
+                    try:
+                        old = values[cell]
+                    except KeyError:
+                        old = values[cell] = cell.initial
                     if acquires and cell in queues and self.waiters.lock_is_wanted(cell):
                         alternatives: Alternatives = ()
                     elif old is step.met:
@@ -183,9 +191,9 @@ class TimedRun(Environment):
                         if alternatives:
                             new, result = self._pick(alternatives)
                         else:
-                            begin = self._now
                             yield from self._wait(me, step)
-                            waited += self._now - begin
+                            waited += self._now - now
+                            cpu, now, owes = me.cpu, self._now, me.owes_ns
                             again = True
                             continue
                     if not plain:
@@ -203,12 +211,12 @@ class TimedRun(Environment):
                             self._changed(cell)
                     break
                 if record is not None:
-                    record.step(self._now, me.cpu, me.thread, me.coroutine, step, (old, new, result), waited)
+                    record.step(now, cpu, me.thread, me.coroutine, step, (old, new, result), waited)
                 if interrupts and self.cpus.interruptible(me):
                     yield from self._interrupted(me)
+                    now = self._now
         except KernelBug:
-            if root is not None and node is not None:
-                root.at = node  # for whoever asks where it happened
+            _tell((*outer, node))
             raise
         finally:
             me.steps = steps
@@ -289,6 +297,13 @@ class TimedRun(Environment):
             yield from self._stay_silent(me) if delay is None else self._sleep(me, delay)
         elif self.cpus.interrupts and me.cpu >= 0 and self.cpus.interruptible(me):
             yield from self._interrupted(me)
+
+
+def _tell(calls: tuple[Node | None, ...]) -> None:
+    """Let whoever asks know where each call is."""
+    for node in calls:
+        if node is not None:
+            node.root.at = node
 
 
 def _no_step(me: Runner, awaited: object) -> str:

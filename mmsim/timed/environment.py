@@ -102,7 +102,7 @@ class Environment(simpy.Environment):
         self.seed = seed
         self.horizon_ns = math.inf if until_ns is None else until_ns
         self.recorder = recorder
-        self.values: dict[Cell[Any], Any] = dict(machine.initial)
+        self.values: dict[Any, Any] = {None: None, **machine.initial}  # a step may have no cell, which holds nothing
         self.cpus = Cpus(
             cpus, self._wake, lambda: self._now, getattr(cost, "switch_ns", 0), getattr(cost, "interrupt_ns", 0)
         )

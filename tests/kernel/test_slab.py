@@ -38,7 +38,11 @@ def world_after(name, until_ns, *, reuses):
     """A workload's world when it has run for so long, and how often what it counts was done."""
     probe = Probe(None, 1e9, 0, CLOUD.syscall)
     booted = boot(
-        metered(WORKLOADS[name].scenario(Load(2, 2)), probe, Learnt), BY_NAME["delayed_unmap"], V6_18, reuses=reuses
+        metered(WORKLOADS[name].scenario(Load(2, 2)), probe),
+        BY_NAME["delayed_unmap"],
+        V6_18,
+        reuses=reuses,
+        learn=Learnt,
     )
     simulate(booted, cpus=2, until_ns=until_ns, observer=probe)
     return booted.world, probe.done(WORKLOADS[name].operation)

@@ -36,8 +36,8 @@ class Edit:
 
     def apply(self, monkeypatch):
         """Whoever has imported the function runs the changed one."""
-        function = pkgutil.resolve_name(f"mmsim.{self.where}")
-        source = textwrap.dedent(inspect.getsource(function)).splitlines()
+        function = inspect.unwrap(pkgutil.resolve_name(f"mmsim.{self.where}"))
+        source = [line for line in textwrap.dedent(inspect.getsource(function)).splitlines() if line[:1] != "@"]
         changed = list(source)
         for line, becomes in self.lines.items():
             places = [number for number, each in enumerate(source) if each.strip() == line]

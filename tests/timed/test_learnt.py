@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import chain, repeat
+
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mmsim.cells import World
-from mmsim.kernel.direct_io import as_it_is
+from mmsim.kernel.paths import as_it_is
 from mmsim.kernel.releases import release_named
+from mmsim.machine import boot
 from mmsim.steps import KernelBug
 from mmsim.strategies import BY_NAME
 from mmsim.threads import Thread
@@ -18,7 +21,28 @@ from mmsim.timed import simulate
 from mmsim.timed.learnt import Learnt, Root
 from mmsim.timed.presets import CLOUD
 from mmsim.timed.workloads import WORKLOADS, Load, measure, workload
+from mmsim.timed.workloads.probe import Probe
+from mmsim.timed.workloads.workload import metered
 from tests.timed.toys import machine
+
+
+def answered(call, steps, results):
+    """Go along what is learnt to the answer, as a driver does."""
+    node = call.onward(None)
+    while node.step is not None or node.call is not None:
+        if node.call is not None:
+            result = answered(node.call, steps, results)
+        else:
+            steps.append(node.step)
+            result = next(results)
+        node = node.onward(result)
+    if call.run is not None:
+        call.is_over()
+    return node.answer
+
+
+def as_part(function):
+    return Learnt(function, part=True)
 
 
 def driven(call, results):
@@ -33,11 +57,7 @@ def driven(call, results):
         step = walk.send(None)
         while True:
             if isinstance(step, Root):
-                node = step.onward(None)
-                while node.step is not None:
-                    steps.append(node.step)
-                    node = node.onward(next(results))
-                step = walk.send(node.answer)
+                step = walk.send(answered(step, steps, results))
             else:
                 steps.append(step)
                 step = walk.send(next(results))
@@ -78,6 +98,90 @@ def test_a_learnt_call_makes_the_same_steps_and_has_the_same_answer(many):
     for first, options, results in many:
         mine, theirs = (driven(call(first, **options), results) for call in (learnt, walk))
         assert repr(mine) == repr(theirs)  # 1 is not True
+
+
+def climbing(world, wrap):
+    """Paths that call each other, and one that calls itself; each is called as `wrap` makes it."""
+    cell = world.cell("cell", 0)
+
+    async def leaf(number):
+        result = await cell.add_return(number)
+        if result == "bug":
+            raise KernelBug(repr(number))
+        return result == 1
+
+    async def careful(number):
+        try:
+            return await calls[leaf](number)
+        except KernelBug as bug:
+            return f"{bug} {await cell.exchange(number)!r}"  # for within a tuple 1 is True
+
+    async def climb(height):
+        result = await cell.cmpxchg(height, 0)
+        found = [await calls[careful](result), await calls[leaf](height)]
+        if result == 2:
+            found += await calls[climb](height)
+        elif result:
+            found += await calls[climb](result)
+        return (*found, await calls[leaf](result), await cell.load())
+
+    calls = {path: wrap(path) for path in (leaf, careful, climb)}
+    return calls[climb]
+
+
+climbs = st.tuples(st.sampled_from([0, 1, True]), st.lists(st.sampled_from([0, 1, True, 2, "bug"]), max_size=9))
+
+
+@pytest.mark.parametrize("most", [3, 40, module.MOST])
+@given(many=st.lists(climbs, max_size=40))
+def test_calls_within_calls_are_learnt_as_one_each(most, many):
+    world = World()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST", most)
+        learnt, plain = climbing(world, as_part), climbing(world, lambda path: path)
+        for height, results in many:
+            mine, theirs = (driven(call(height), chain(results, repeat(0))) for call in (learnt, plain))
+            assert repr(mine) == repr(theirs)
+
+
+def test_no_more_is_kept_of_a_part_that_only_another_call_knows_of(monkeypatch):
+    monkeypatch.setattr(module, "MOST", 10)
+    world = World()
+    cell = world.cell("cell", 0)
+
+    async def part():
+        await cell.load()
+
+    async def whole():
+        await inner()
+
+    inner, call = as_part(part), as_part(whole)
+    driven(call(), [0])
+    held = call().onward(None).call
+    for result in range(100):
+        driven(call(), [result])
+    assert held is call().onward(None).call is not inner()  # which the part itself has forgotten
+    assert len(held.onward(None).next or ()) <= 10
+
+
+def test_a_part_hides_what_happens_in_it_from_the_calls_around_it():
+    world, started = World(), []
+    cell = world.cell("cell", 0)
+
+    async def part():
+        started.append("part")
+        await cell.load()
+
+    async def whole():
+        started.append("whole")
+        await inner()
+        await cell.load()
+
+    inner = Learnt(part, part=True)
+    call = Learnt(whole, part=True)
+    for result in range(5):
+        driven(call(), [result, 0])
+    assert started == ["whole"] + 5 * ["part"]
 
 
 def test_what_was_met_before_is_not_run_again():
@@ -138,27 +242,49 @@ def dropping(wrap):
         await count.load()
         await count.dec_and_test()
 
+    async def put():
+        await dropped()
+        await count.load()
+
+    dropped = wrap(drop)
+
     async def user():
-        put = wrap(drop)
+        called = wrap(put)
         while True:
-            await put()
+            await called()
 
     return machine(world, Thread("user", user))
 
 
-def test_a_bug_has_the_same_place():
-    plain, learnt = (simulate(dropping(wrap)) for wrap in (lambda function: function, Learnt))
+@pytest.mark.parametrize("wrap", [Learnt, as_part])
+def test_a_bug_has_the_same_place(wrap):
+    plain, learnt = (simulate(dropping(way)) for way in (lambda function: function, wrap))
     assert plain.violation == learnt.violation
     assert "reference count below zero (user, drop() at test_learnt.py:" in learnt.violation[1]
 
 
-def test_the_timeline_is_the_same():
-    plain, learnt = (simulate(dropping(wrap), timeline=True) for wrap in (lambda function: function, Learnt))
-    assert [step.function for step in learnt.timeline] == ["drop"] * 9
+@pytest.mark.parametrize("wrap", [Learnt, as_part])
+def test_the_timeline_is_the_same(wrap):
+    plain, learnt = (simulate(dropping(way), timeline=True) for way in (lambda function: function, wrap))
+    assert [step.function for step in learnt.timeline] == ["drop", "drop", "put"] * 4 + ["drop"]
     assert learnt.timeline == plain.timeline
 
 
-@pytest.mark.parametrize("name", ["gup_one_page", "munmap_storm", "video_frames", "leftovers"])
+@pytest.mark.parametrize("name", ["dio_server", "munmap_storm", "video_frames"])
+def test_the_timeline_of_a_workload_is_the_same(name):
+    def timeline(learn):
+        probe = Probe(None, 1e9, 0, CLOUD.syscall)
+        scenario = metered(WORKLOADS[name].scenario(Load(2, 2)), probe)
+        booted = boot(scenario, BY_NAME["delayed_unmap"], release_named("v6.18"), reuses=True, learn=learn)
+        steps = simulate(booted, cpus=2, until_ns=1.5e6, timeline=True, observer=probe).timeline
+        return [step._replace(old=None, new=None, result=None) for step in steps]  # of another machine's objects
+
+    mine, theirs = timeline(Learnt), timeline(as_it_is)
+    assert len(mine) > 500
+    assert mine == theirs
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
 def test_a_workload_measures_the_same_without(name, monkeypatch):
     def run():
         one = WORKLOADS[name]

@@ -57,7 +57,7 @@ def room(queue: tuple[int, ...]) -> bool:
 
 async def producer(sys: Metered, pages: int) -> None:
     """Fill, unmap, seal, pass on."""
-    length = pages * PAGE_SIZE
+    length, queue = pages * PAGE_SIZE, frames(sys)
     while True:
         begin = sys.now
         fd = await sys.memfd_create("frame", MFD_ALLOW_SEALING)
@@ -68,17 +68,17 @@ async def producer(sys: Metered, pages: int) -> None:
         await sys.wait_for(io)
         while await sys.add_seals(fd, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) == -EBUSY:
             pass
-        await frames(sys).wait_until(room)
-        await frames(sys).update(passed_on, fd)
+        await queue.wait_until(room)
+        await queue.update(passed_on, fd)
         sys.since("frame", begin)
 
 
 async def consumer(sys: Metered, pages: int) -> None:
     """Look at every page of every frame.  Mapped privately: before v6.7 a sealed file cannot be mapped shared."""
-    length = pages * PAGE_SIZE
+    length, queue = pages * PAGE_SIZE, frames(sys)
     while True:
-        await frames(sys).wait_until(there)
-        fd = await frames(sys).fetch_update(taken)
+        await queue.wait_until(there)
+        fd = await queue.fetch_update(taken)
         view = await sys.mmap(fd, PROT_READ, MAP_PRIVATE, length, 0)
         for page in range(pages):
             await sys.load(view + page * PAGE_SIZE, 8)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from functools import partial
 from types import coroutine
 from typing import Any
 
 from mmsim.cells import World
-from mmsim.kernel.direct_io import Learn
 from mmsim.kernel.swap import LruCache
-from mmsim.kernel.types import Page
+from mmsim.kernel.types import Kernel, Page
 from mmsim.steps import Access, Alternatives, Step
 from mmsim.timed.costs import WORK
 from mmsim.timed.environment import State
@@ -85,17 +83,15 @@ INSTRUCTIONS = frozenset({"load", "store"})
 class Metered:
     """A thread's system calls, each of which pays for entering the kernel and is recorded."""
 
-    def __init__(self, sys: Any, probe: Probe, learn: Learn) -> None:
+    def __init__(self, sys: Any, probe: Probe) -> None:
         self.sys = sys
-        self.k = sys.k
+        self.k: Kernel = sys.k
         self.index: int = sys.index
         self.probe = probe
-        self._learn = learn
-        self._learnt: dict[object, Callable[..., Awaitable[Any]]] = {}
         self._enter = work(probe.syscall_ns)
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        method = self._learn(getattr(self.sys, name))
+        method: Callable[..., Any] = self.k.learn(getattr(self.sys, name), part=False)
         found: Callable[..., Awaitable[Any]]
         if name in INSTRUCTIONS:
             found = method
@@ -106,7 +102,7 @@ class Metered:
             def found(*arguments: Any, **options: Any) -> Generator[Any, Any, Any]:
                 begin = probe.now()
                 yield enter
-                result = yield from method(*arguments, **options).__await__()
+                result = yield from method(*arguments, **options)
                 probe.record(name, begin, probe.now(), result)
                 return result
 
@@ -117,10 +113,7 @@ class Metered:
         self, function: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any, **options: Any
     ) -> Awaitable[Any]:
         """Call a function of the kernel as a system call would."""
-        learnt = self._learnt.get(function)
-        if learnt is None:
-            learnt = self._learnt[function] = self._learn(partial(function, self.k))
-        return learnt(*arguments, **options)
+        return self.k.calls(function)(*arguments, **options)
 
     def since(self, name: str, begin_ns: float, result: object = None) -> None:
         """Record an operation of the workload's own that began at `begin_ns`."""

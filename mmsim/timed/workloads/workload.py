@@ -8,7 +8,6 @@ from typing import Any, Final
 import attrs
 
 from mmsim.errors import UserError
-from mmsim.kernel.direct_io import Learn
 from mmsim.kernel.releases import Release
 from mmsim.kernel.strategy import Strategy
 from mmsim.machine import boot
@@ -140,7 +139,7 @@ def measure(
     _check(load, seconds)
     until_ns = seconds * 1e9
     probe = Probe(None, until_ns / LOOKS, 0 if workload.ends else WARM_UP * until_ns, figures.syscall)
-    machine = boot(metered(workload.scenario(load), probe, Learnt), strategy, release, reuses=True, learn=Learnt)
+    machine = boot(metered(workload.scenario(load), probe), strategy, release, reuses=True, learn=Learnt)
     probe.world = machine.world
     cost = CacheCost(figures, layout_of(machine.world, release, strategy, figures))
     devices = {thread.name for thread in machine.threads if thread.silent}
@@ -205,20 +204,20 @@ def _check(load: Load, seconds: float) -> None:
             raise UserError(msg)
 
 
-def metered(scenario: Scenario, probe: Probe, learn: Learn) -> Scenario:
-    """The scenario with every thread's calls recorded, and made as `learn(function)` makes them."""
+def metered(scenario: Scenario, probe: Probe) -> Scenario:
+    """The scenario with every thread's calls recorded."""
     threads = tuple(
-        attrs.evolve(item, threads=tuple(_metered(one, probe, learn) for one in item.threads))
+        attrs.evolve(item, threads=tuple(_metered(one, probe) for one in item.threads))
         if isinstance(item, Process)
-        else _metered(item, probe, learn)
+        else _metered(item, probe)
         for item in scenario.threads
     )
     return attrs.evolve(scenario, threads=threads)
 
 
-def _metered(function: ThreadFunction, probe: Probe, learn: Learn) -> ThreadFunction:
+def _metered(function: ThreadFunction, probe: Probe) -> ThreadFunction:
     def thread(sys: Any, shared: Any) -> Coroutine[Any, Any, object]:
-        return function(Metered(sys, probe, learn), shared)
+        return function(Metered(sys, probe), shared)
 
     thread.__name__ = function.__name__
     return thread

@@ -8,7 +8,8 @@ would give the parent a copy, and what the device brings would go to the child.
 
 Not modelled: the child's own page-table lock and mmap_lock during the copy, because the child does not run before it
 is complete; dropping the parent's page-table lock to allocate the copy of a pinned page, after which Linux begins again
-with that page; wait() and signals; exit of one of several threads.
+with that page; wait() and signals; exit of one of several threads; files->file_lock, so between two descriptors that
+fork() copies another thread may close or open some.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import attrs
 
 from mmsim.kernel.exec import dup_mm_exe_file, mmput, nothing_in_flight
-from mmsim.kernel.file_table import fput, get_file
+from mmsim.kernel.file_table import fget, fput, get_file
 from mmsim.kernel.io_uring import io_ring_exit
 from mmsim.kernel.memory import new_anon_page
 from mmsim.kernel.mmap import vma_link_file
@@ -89,14 +90,17 @@ def wrprotected(pte: Pte) -> Pte:
 
 
 async def copy_files(k: Kernel, child: Process) -> None:
-    """Give the child descriptors of its own for the files that the caller has open."""
-    open_fds = await k.process.open_fds.load()
-    for number in open_fds:
-        file = await k.process.fd(number).load()
+    """dup_fd(): give the child descriptors of its own for the files that the caller has open.
+
+    One that another thread has closed meanwhile, or not installed yet, is free in the child.
+    """
+    copied = []
+    for number in await k.process.open_fds.load():
+        file = await fget(k, number)
         if file is not None:
-            await get_file(file)
-        await child.fd(number).store(file)
-    await child.open_fds.store(open_fds)
+            await child.fd(number).store(file)
+            copied.append(number)
+    await child.open_fds.store(tuple(copied))
 
 
 async def do_fork(k: Kernel, child: Process) -> int:

@@ -25,5 +25,8 @@ class SealCalls(Descriptors):
         return await self._on(fd, memfd_get_seals)
 
     async def udmabuf_create(self, fd: int, offset: int, length: int) -> int:
-        buffer = await udmabuf_create(self.k, await self._file(fd), offset, length)
+        memfd = await self._fdget(fd)
+        buffer = await udmabuf_create(self.k, memfd, offset, length)
+        if memfd is not None:
+            await self._fdput(memfd)
         return buffer if isinstance(buffer, int) else await self._install(buffer)

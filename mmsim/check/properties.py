@@ -73,7 +73,8 @@ class AlwaysOn:
         assert owner is not None
         field, handle, number = owner
         if field == "result":
-            return self._lost(before, handle, None)
+            # One that is used again begins with None, and its device may be about to forget what it was before.
+            return None if after[handle.result] is None else self._lost(before, handle, None)
         if field == "_pincount":
             return self._lost(before, None, handle) if after[handle.pincount] < before[handle.pincount] else None
         if field == "i_size":

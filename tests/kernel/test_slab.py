@@ -17,9 +17,14 @@ from mmsim.syscalls import (
     F_SEAL_SHRINK,
     F_SEAL_WRITE,
     FS_IMMUTABLE_FL,
+    MAP_FIXED,
+    MAP_PRIVATE,
     MFD_ALLOW_SEALING,
     MFD_HUGETLB,
     PAGE_SIZE,
+    PROT_READ,
+    PROT_WRITE,
+    Device,
     fill,
 )
 from mmsim.timed.learnt import Learnt
@@ -32,6 +37,8 @@ from mmsim.timed.workloads.workload import metered
 from tests.kernel.alone import alone
 
 V6_18 = release_named("v6.18")
+NVME = Device("nvme")
+ELSEWHERE = 0x90000
 
 
 def world_after(name, until_ns, *, reuses):
@@ -131,6 +138,30 @@ def test_the_last_that_was_freed_is_the_first_to_be_used():
         return [again[0] is second, again[1] is first]
 
     assert alone(thread, reuses=True) == [True, True]
+
+
+def test_an_io_that_is_used_again_is_not_the_one_that_its_device_is_about_to_forget():
+    async def thread(sys, _):
+        fd = await sys.memfd_create("frame")
+        await sys.ftruncate(fd, PAGE_SIZE)
+        for content in (b"a", b"b"):
+            buffer = await sys.mmap(fd, PROT_READ | PROT_WRITE, MAP_PRIVATE)
+            await sys.store(buffer, content)
+            assert await sys.wait_for(await sys.submit_direct_read(NVME, buffer, b"d" * PAGE_SIZE)) == PAGE_SIZE
+            assert await sys.load(buffer, 1) == b"d"
+            await sys.munmap(buffer)
+            # Takes the page that the I/O went to, so that the next buffer is another one.
+            other = await sys.mmap(fd, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, PAGE_SIZE, 0, ELSEWHERE)
+            await sys.store(other, b"o")
+
+    longest = []
+
+    def seen(step, values):
+        if step.cell is not None and step.cell.name == "nvme.queue":
+            longest.append(len(values[step.cell]))
+
+    alone(thread, reuses=True, devices=(NVME,), seen=seen)
+    assert max(longest) == 2  # the second is queued before the first is taken off
 
 
 def test_an_inode_is_gone_before_it_can_be_another():

@@ -230,24 +230,32 @@ def carry_out(batch: Batch, jobs: int, meter: Callable[[str], Meter], store: Sto
             finally:
                 shown.end()
         return
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures import BrokenExecutor
+
+    from mmsim.jobs import Jobs, Processes, died
 
     # what took longest begins first, and what was never timed before that: nothing long is left for the end
     todo.sort(key=lambda number: -(batch.seconds[number] or float("inf")))
     shown = meter("judged")
     following = 0
-    with ProcessPoolExecutor(min(jobs, len(todo))) as pool:
-        futures = {pool.submit(answer, batch.tasks[number], None, store): number for number in todo}
-        try:
-            for future in as_completed(futures):
-                ready[futures[future]] = future.result()
+    pool = Processes(min(jobs, len(todo)))
+    try:
+        with Jobs[int](pool) as under_way:
+            for number in todo:
+                under_way.submit(number, answer, batch.tasks[number], None, store)
+            while under_way:
+                number, future = under_way.take()
+                try:
+                    ready[number] = future.result()
+                except BrokenExecutor as error:
+                    raise died(error) from None
                 shown.tests(len(ready), len(batch.tasks))
                 while following in ready:
                     yield ready[following]
                     following += 1
-        finally:
-            shown.end()
-            pool.shutdown(wait=False, cancel_futures=True)
+    finally:
+        shown.end()
+        pool.shutdown(wait=False)
 
 
 class Keys:

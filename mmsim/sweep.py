@@ -6,7 +6,6 @@ What can be measured at the same time is given to an executor: processes of this
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +15,7 @@ import attrs
 from mmsim.errors import UserError
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Executor
 
     from mmsim.kernel.strategy import Strategy
     from mmsim.timed.delays import Delay
@@ -168,58 +167,33 @@ def carry_out(
             yield point, measured(point)
             tell(number)
         return
-    from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, wait
+    from concurrent.futures import BrokenExecutor, CancelledError
 
-    def submit(point: Point) -> Future[Measurement]:
-        try:
-            return executor.submit(measured, point)
-        except BrokenExecutor as error:
-            msg = f"the processes that measure have died, perhaps for want of memory; try fewer --jobs ({error})"
-            raise UserError(msg) from None
+    from mmsim.jobs import Jobs, died
 
-    waiting = {submit(point): (point, 0) for point in points}
-    done = 0
-    try:
-        while waiting:
-            ready, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in ready:
-                point, lost = waiting.pop(future)
-                try:
-                    found = future.result()
-                except UserError:
+    with Jobs[tuple[Point, int]](executor) as jobs:
+
+        def submit(point: Point, lost: int) -> None:
+            try:
+                jobs.submit((point, lost), measured, point)
+            except BrokenExecutor as error:
+                raise died(error) from None
+
+        for point in points:
+            submit(point, 0)
+        done = 0
+        while jobs:
+            (point, lost), future = jobs.take()
+            try:
+                found = future.result()
+            except (BrokenExecutor, CancelledError, ConnectionError):
+                if lost == RETRIES:
                     raise
-                except (BrokenExecutor, CancelledError, ConnectionError):
-                    if lost == RETRIES:
-                        raise
-                    waiting[submit(point)] = (point, lost + 1)
-                    continue
-                done += 1
-                tell(done)
-                yield point, found
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-def processes(jobs: int) -> Executor | None:
-    """Processes of this machine; None for one alone."""
-    from concurrent.futures import ProcessPoolExecutor
-
-    if jobs <= 1:
-        return None
-    # Held back until the workers are there: one that a Ctrl-C meets before its initializer has run would be killed.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        pool = ProcessPoolExecutor(jobs, initializer=_leave_ctrl_c_to_the_parent)
-        pool.submit(int)  # the first task starts them all
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    return pool
-
-
-def _leave_ctrl_c_to_the_parent() -> None:
-    """A terminal's Ctrl-C reaches every process; a worker that it kills would leave the pool waiting for ever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+                submit(point, lost + 1)
+                continue
+            done += 1
+            tell(done)
+            yield point, found
 
 
 def cluster(address: str) -> Executor:

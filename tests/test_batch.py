@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from mmsim import batch
+from mmsim import batch, jobs
 from mmsim.store import Store
 
 
@@ -48,7 +48,7 @@ def begun(monkeypatch):
             order.append(one.scenario)
             return super().submit(function, one, *rest)
 
-    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(jobs, "Processes", Pool)
     return order
 
 

@@ -17,7 +17,7 @@ ROWS = (
     ("threads",),
     ("kernel", "engine"),
     ("strategies",),
-    ("catalogue", "machine", "digest", "store"),
+    ("catalogue", "machine", "digest", "store", "jobs"),
     ("check", "timed", "conformance"),
     ("report",),
     ("batch", "emit"),

@@ -186,9 +186,13 @@ def _measured(name: str, points: Any, dask: str | None, jobs: int | None) -> tup
 
 
 def _executor(dask: str | None, jobs: int) -> Executor | None:
+    """Who measures, if not this process."""
     from mmsim import sweep
+    from mmsim.jobs import Processes
 
-    return sweep.processes(jobs) if dask is None else sweep.cluster(dask)
+    if dask is not None:
+        return sweep.cluster(dask)
+    return Processes(jobs) if jobs > 1 else None
 
 
 def _show(name: str, done: int, wanted: int, seconds_left: float) -> None:

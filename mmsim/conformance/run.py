@@ -310,13 +310,13 @@ class Worker:
     def close(self) -> None:
         """End of input, at which it ends; if it does not, it is killed, and its mounts and processes with it."""
         self._close_input()
+        if self._process.stdout:
+            self._process.stdout.close()  # or it might wait for somebody to listen to it
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
         self._errors.close()
 
     def ask(self, request: object) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -319,6 +321,15 @@ def answers(program, strategy):
         worker.ask(run.Given((program,)))
         _, (real,), _ = worker.next_message(60)
     return real, model.perform(program, strategy, NOW)
+
+
+def test_a_worker_that_nobody_listens_to_any_more_ends_by_itself(linux, tmp_path):
+    worker = scenarios.Worker(scenarios.ProgramsRequest(str(tmp_path)))
+    worker.next_message(60)
+    worker.ask(run.Batch(5, range(3000), 24, forks=False))  # more answers than a pipe holds
+    assert select.select([worker._process.stdout], [], [], 60)[0]
+    worker.close()
+    assert worker._process.returncode != -signal.SIGKILL
 
 
 def scenario_answers(result, difference, tmp_path):

@@ -20,6 +20,7 @@ from mmsim.check.books import Books
 from mmsim.check.contents import file_content, page_content
 from mmsim.check.promises import REMOUNTED, SEALED, evicted, promises
 from mmsim.engine.tables import Fault, Places, Tables, View
+from mmsim.kernel.direct_io import transferred
 from mmsim.kernel.strategy import Strategy, linux
 from mmsim.kernel.types import (
     PG_UPTODATE,
@@ -29,6 +30,7 @@ from mmsim.kernel.types import (
     AddressSpace,
     BlockDevice,
     Inode,
+    InPlaceOf,
     Io,
     Mm,
     Page,
@@ -83,7 +85,8 @@ class AlwaysOn:
             return self._disk(before, after, handle, number)
         if field == "i_pages":
             return self._slot(before, after, handle, number)
-        return self._word(before, after, handle, number)
+        lost = self._missed(before, handle) if step.operands[:1] == (transferred,) else None
+        return lost or self._word(before, after, handle, number)
 
     def resting(self, tables: Tables, places: Places) -> Fault | None:
         """Judge a state in which every thread has ended and every device is idle."""
@@ -147,14 +150,16 @@ class AlwaysOn:
     def _moved(self, before: View, after: View, mapping: AddressSpace, index: int, below: int) -> Fault | None:
         """Migration and designs that replace pages: what was there before is still there.
 
-        A frozen page has no other user.  One that a design replaces with its references left may be written between
-        the copy and this moment, by a device, a process_vm_writev() or a store through a stale TLB, and such designs
-        say that this write is lost; what a device wrote is LOST's to judge.  So of such a page only what was never
-        copied counts: a word that is still zeros.
+        A frozen page has no other user, and whoever takes its place by migration says that it was one.  One that a
+        design replaces with its references left may be written between the copy and this moment, by a device, a
+        process_vm_writev() or a store through a stale TLB, and such designs say that this write is lost; what a device
+        wrote is LOST's to judge.  So of such a page only what was never copied counts: a word that is still zeros.
         """
         old, new = before[mapping.slot(index)], after[mapping.slot(index)]
-        frozen = old is not None and not before[old.refcount]
-        if old is None or new is None or (not frozen and self._may_be_written(before, old)):
+        if old is None or new is None:
+            return None
+        frozen = not before[old.refcount] or InPlaceOf(old) in before[new.flags]
+        if not frozen and self._may_be_written(before, old):
             return None
         had, has = page_content(before, old)[:below], page_content(before, new)[:below]
         word = len(before[new.word(0)])
@@ -208,20 +213,49 @@ class AlwaysOn:
                         continue
                     address = request.address + number * PAGE_SIZE
                     shown = self._shown(before, request.mm, address, pin)
-                    if shown is None or shown is pin.page:
+                    if shown is None or shown is pin.page or InPlaceOf(pin.page) in before[shown.flags]:
                         continue
-                    # The pin is gone by now, so the page may have moved; then its heir has what the device wrote.
+                    # The pin is gone by now, so a design may have put another page in its place, with its content.
                     written = request.data[number * PAGE_SIZE :][:PAGE_SIZE]
                     if not page_content(before, shown).startswith(written):
                         return (LOST, f"{request.io} wrote {pin.page}, but {request.mm} has {shown} at {address:#x}")
         return None
 
+    def _missed(self, before: View, page: Page) -> Fault | None:
+        """A device writes a page whose place another took before that: by migration, with all there was until then.
+
+        So if it is not too late now, the heir has what the device wrote, whatever CPUs have written over it since.
+        """
+        for device in self.world.of(BlockDevice):
+            for request in before[device.queue][:1]:
+                for number, pin in enumerate(request.pins):
+                    address = request.address + number * PAGE_SIZE
+                    vma = self._still_mapped(before, request.mm, address, pin) if pin.page is page else None
+                    if vma is None or pin.private:
+                        continue
+                    heir = before[vma.file.inode.mapping.slot(vma.index(address))]
+                    if heir is not None and InPlaceOf(page) in before[heir.flags]:
+                        return (LOST, f"{request.io} writes {page}, but {heir} is in its place at {address:#x}")
+        return None
+
     def _shown(self, view: View, mm: Mm, address: int, pin: Pin) -> Page | None:
         """The page the CPU finds where a page that may be written was pinned, without or with a fault.
 
-        None if that mapping is gone.  One that has taken its place is told by what it is: a file's page that could be
-        written was pinned through a shared mapping of it that may be writable, a private copy through a private one.
-        In the latter no page, or the file's, is what whoever dropped his copy asked for (munmap(), MADV_DONTNEED).
+        In a private mapping no page, or the file's, is what whoever dropped his copy asked for (MADV_DONTNEED).
+        """
+        vma = self._still_mapped(view, mm, address, pin)
+        if vma is None:
+            return None
+        pte = view[mm.pte(address)]
+        if pin.private:
+            return pte.page if pte is not None and pte.anon else None
+        return pte.page if pte is not None else view[vma.file.inode.mapping.slot(vma.index(address))]
+
+    def _still_mapped(self, view: View, mm: Mm, address: int, pin: Pin) -> Vma | None:
+        """The mapping through which a page that may be written was pinned; None if it is gone.
+
+        One that has taken its place is told by what it is: a file's page that could be written was pinned through a
+        shared mapping of it that may be writable, a private copy through a private one.
 
         Not told apart: a private mapping from another at the same address, and a shared one from another of the same
         page; the first can be a false alarm, if it was stored to.  A number in each VMA would do it, at the price of
@@ -230,12 +264,9 @@ class AlwaysOn:
         vma: Vma | None = next((vma for vma in view[mm.mmap] if vma.start <= address < vma.end), None)
         if vma is None or vma.shared == pin.private or not vma.flags & VM_MAYWRITE:
             return None
-        pte = view[mm.pte(address)]
         if not pin.private and self._is_of_another_page(view, vma, address, pin.page):
             return None
-        if pin.private:
-            return pte.page if pte is not None and pte.anon else None
-        return pte.page if pte is not None else view[vma.file.inode.mapping.slot(vma.index(address))]
+        return vma
 
     def _is_of_another_page(self, view: View, vma: Vma, address: int, page: Page) -> bool:
         """Whether a shared mapping can never have shown this page there, nor what it was replaced by.

@@ -157,7 +157,12 @@ async def dma_to_memory(k: Kernel, pages: tuple[Page, ...], data: bytes) -> None
         for word in k.words:
             chunk = data[number * PAGE_SIZE + word * k.word_size :][: k.word_size]
             if chunk:
-                await page.word(word).update(patched, 0, chunk)
+                await page.word(word).update(transferred, 0, chunk)
+
+
+def transferred(old: bytes, offset: int, data: bytes) -> bytes:
+    """The word with what a device has written."""
+    return patched(old, offset, data)
 
 
 async def dma_from_memory(k: Kernel, device: BlockDevice, pages: tuple[Page, ...]) -> None:

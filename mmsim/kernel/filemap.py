@@ -19,20 +19,19 @@ from mmsim.kernel.types import (
     Inode,
     Kernel,
     Page,
+    PageFlags,
     SuperBlock,
     use,
 )
 from mmsim.syscalls import PAGE_SIZE
 
-Flags = frozenset[str]
 
-
-def cleared(flags: Flags, flag: str) -> tuple[Flags, bool]:
+def cleared(flags: PageFlags, flag: str) -> tuple[PageFlags, bool]:
     """The flags without this one, and whether it was there."""
     return flags - {flag}, flag in flags
 
 
-def lacks(flags: Flags, flag: str) -> bool:
+def lacks(flags: PageFlags, flag: str) -> bool:
     """Whether this flag is clear."""
     return flag not in flags
 

@@ -24,11 +24,11 @@ from mmsim.kernel.mmap import vma_link_file
 from mmsim.kernel.page_alloc import get_page
 from mmsim.kernel.releases import ANON_EXCLUSIVE, FORK_COPIES_PINNED, FORK_HOLDS_OFF_GUP_FAST
 from mmsim.kernel.tlb import flush_tlb
-from mmsim.kernel.types import PG_ANON_EXCLUSIVE, Kernel, Mm, Process, Pte, Vma
+from mmsim.kernel.types import PG_ANON_EXCLUSIVE, Kernel, Mm, PageFlags, Process, Pte, Vma
 from mmsim.kernel.userfaultfd import dup_userfaultfd
 
 
-def without(flags: frozenset[str], flag: str) -> frozenset[str]:
+def without(flags: PageFlags, flag: str) -> PageFlags:
     """clear_bit()."""
     return flags - {flag}
 

@@ -26,7 +26,7 @@ from mmsim.kernel.strategy import counted
 from mmsim.kernel.swap import lru_add_drain_all
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.truncate import place_in_tree
-from mmsim.kernel.types import AddressSpace, Inode, Kernel, Mm, Page, Pte, Vma
+from mmsim.kernel.types import AddressSpace, Inode, InPlaceOf, Kernel, Mm, Page, Pte, Vma
 from mmsim.steps import KernelBug
 from mmsim.syscalls import EACCES, EAGAIN, EBUSY, EFAULT, ENOENT, PAGE_SIZE
 
@@ -44,9 +44,9 @@ async def replace_page_in_cache(mapping: AddressSpace, index: int, old: Page, ne
 
 
 async def migrate_page_copy(k: Kernel, old: Page, new: Page) -> None:
-    """Content and flags."""
+    """Content and flags, of a page that is frozen."""
     await write_page(k, new, 0, await read_page(k, old, 0, PAGE_SIZE))
-    await new.flags.store(await old.flags.load())
+    await new.flags.store(await old.flags.load() | {InPlaceOf(old)})
 
 
 def places(vmas: frozenset[tuple[Mm, Vma]], index: int) -> tuple[tuple[Mm, Vma, int], ...]:

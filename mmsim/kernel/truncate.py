@@ -19,7 +19,7 @@ from mmsim.kernel.filemap import wait_on_page_writeback
 from mmsim.kernel.memory_zap import zap_page
 from mmsim.kernel.page_alloc import delete_from_page_cache, put_page
 from mmsim.kernel.tlb import flush_tlb
-from mmsim.kernel.types import PG_DIRTY, TRUNCATED, AddressSpace, Kernel, Mm, Vma, patched
+from mmsim.kernel.types import PG_DIRTY, TRUNCATED, AddressSpace, Kernel, Mm, PageFlags, Vma, patched
 from mmsim.syscalls import PAGE_SIZE
 
 
@@ -88,7 +88,7 @@ async def truncate_inode_page(k: Kernel, mapping: AddressSpace, index: int) -> N
             await put_page(k, page)
 
 
-def cut_off(flags: frozenset[str]) -> frozenset[str]:
+def cut_off(flags: PageFlags) -> PageFlags:
     """cancel_dirty_page(), and for whoever judges: what is written to the page from here on is written to no file."""
     return flags - {PG_DIRTY} | {TRUNCATED}
 

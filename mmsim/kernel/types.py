@@ -53,6 +53,16 @@ class Gone(Enum):
 GONE: Any = Gone.GONE
 
 
+@attrs.frozen
+class InPlaceOf:
+    """No bit of page->flags: by migration the page took the place of `page`, with all that was in it."""
+
+    page: Page
+
+
+PageFlags = frozenset[str | InPlaceOf]
+
+
 class Page(Handle):
     """struct page, with the memory it describes as `words` (each a bytes of PAGE_SIZE / number of words).
 
@@ -65,7 +75,7 @@ class Page(Handle):
         self.refcount: Cell[int] = self.cell("_refcount", 0)
         self.mapcount: Cell[int] = self.cell("_mapcount", 0)
         self.pincount: Cell[int] = self.cell("_pincount", 0)
-        self.flags: Cell[frozenset[str]] = self.cell("flags", frozenset())
+        self.flags: Cell[PageFlags] = self.cell("flags", frozenset())
         self.mapping: Cell[AddressSpace | None] = self.cell("mapping", None)
         self.index: Cell[int] = self.cell("index", 0)
         self.lock = world.lock(Mutex, f"{name}.PG_locked")

@@ -19,14 +19,14 @@ import attrs
 
 from mmsim.kernel.page_alloc import free_page
 from mmsim.kernel.strategy import EVERY_PROMISE, Budget, linux
-from mmsim.kernel.types import AddressSpace, Kernel, Mm, Page, Vma
+from mmsim.kernel.types import AddressSpace, Kernel, Mm, Page, PageFlags, Vma
 
 PG_LEFTOVER = "leftover"
 CACHE = 1
 THE_MAPPING = 1
 
 
-def without_flag(flags: frozenset[str]) -> tuple[frozenset[str], bool]:
+def without_flag(flags: PageFlags) -> tuple[PageFlags, bool]:
     """test_and_clear_bit()."""
     return flags - {PG_LEFTOVER}, PG_LEFTOVER in flags
 

@@ -6,8 +6,11 @@ import pytest
 
 from mmsim.check import Test, check
 from mmsim.check.books import COUNT
-from mmsim.check.properties import LOST
+from mmsim.check.properties import LOST, MOVED
+from mmsim.kernel import migrate
 from mmsim.kernel.releases import V3_17
+from mmsim.kernel.shmem import write_page
+from mmsim.kernel.types import InPlaceOf
 from mmsim.scenario import Scenario
 from mmsim.strategies import BY_NAME, STRATEGIES
 from mmsim.syscalls import (
@@ -132,3 +135,59 @@ async def punches(sys, shared):
 def test_what_is_cut_off_while_a_device_writes_it_is_in_no_file(gives_up, strategy):
     """Linux takes a pinned page out of its file all the same; the buffer shows the one that is there since."""
     assert broken(MAP_SHARED, gives_up, strategy=strategy) in {None, COUNT}  # which some designs break by that
+
+
+async def stores_and_migrates(sys, shared):
+    await sys.store(shared[1], b"new!")
+    await sys.compact_memory()
+
+
+async def writes_and_migrates(sys, shared):
+    await sys.compact_memory()
+    await sys.pwrite(shared[0], b"new!")
+
+
+async def migrates_twice(sys, shared):
+    await sys.compact_memory()
+    await sys.store(shared[1], b"new!")
+    await sys.compact_memory()
+
+
+MIGRATES = [stores_and_migrates, writes_and_migrates, migrates_twice]
+
+
+@pytest.mark.parametrize("thread", MIGRATES, ids=lambda thread: thread.__name__)
+def test_a_store_to_a_buffer_that_migrates_afterwards_is_no_loss(thread):
+    """Not even between the moment in which the page is given back and the one in which the I/O is over."""
+    assert broken(MAP_SHARED, thread) is None
+
+
+async def asks_nobody(_page, _expected):
+    return True
+
+
+async def one_less(page, _left):
+    await page.refcount.dec()
+
+
+@pytest.mark.parametrize("thread", MIGRATES, ids=lambda thread: thread.__name__)
+def test_a_page_that_migrates_while_a_device_has_it_loses_what_is_written_then(thread, monkeypatch):
+    monkeypatch.setattr(migrate, "page_ref_freeze", asks_nobody)
+    monkeypatch.setattr(migrate, "page_ref_unfreeze", one_less)
+    assert broken(MAP_SHARED, thread) == LOST
+
+
+async def copies_something_else(k, old, new):
+    await write_page(k, new, 0, fill(b"else"))
+    await new.flags.store(await old.flags.load() | {InPlaceOf(old)})
+
+
+async def only_migrates(sys, _shared):
+    await sys.compact_memory()
+
+
+def test_who_takes_a_page_s_place_by_migration_is_held_to_its_content_though_a_device_has_it(monkeypatch):
+    monkeypatch.setattr(migrate, "page_ref_freeze", asks_nobody)
+    monkeypatch.setattr(migrate, "page_ref_unfreeze", one_less)
+    monkeypatch.setattr(migrate, "migrate_page_copy", copies_something_else)
+    assert broken(MAP_SHARED, only_migrates) == MOVED

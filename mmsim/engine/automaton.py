@@ -155,7 +155,7 @@ class Automaton:
         node = Node(len(self.nodes), history)
         node.held = held
         try:
-            node.step = self._checked(coroutine, coroutine.send(result))
+            node.step = self._checked(coroutine, self._sent(coroutine, result))
         except StopIteration as end:
             node.ended = True
             node.outcome = end.value
@@ -204,10 +204,19 @@ class Automaton:
             raise UserError(msg) from None
         return (type(value), value)
 
+    def _sent(self, coroutine: Coroutine[Any, Any, object], result: Any) -> object:
+        """What the coroutine yields next.  A scenario that asks for what there is not is told in which line it does."""
+        try:
+            return coroutine.send(result)
+        except UserError as error:
+            stack = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+            msg = f"thread {self.thread.name}, at {self._own_line(stack[1:])}: {error}"
+            raise UserError(msg) from None
+
     def _crash(self, error: Exception) -> str:
         told = f"{type(error).__name__}: {error}"
         stack = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
-        stack = stack[1:]  # what called the coroutine is no part of the thread
+        stack = stack[2:]  # who called the coroutine is no part of the thread
         if not stack:
             return f"thread {self.thread.name} failed: {told}"
         return f"thread {self.thread.name} failed at {self._own_line(stack)}: {told}"

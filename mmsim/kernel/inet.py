@@ -21,6 +21,7 @@ from typing import Any
 import attrs
 
 from mmsim.cells import Cell, World
+from mmsim.errors import UserError
 from mmsim.kernel.act_pedit import tcf_pedit_act
 from mmsim.kernel.esp import esp_input
 from mmsim.kernel.net import (
@@ -39,7 +40,6 @@ from mmsim.kernel.releases import COALESCING_KEEPS_MARKER, UDP_MARKS_SHARED_FRAG
 from mmsim.kernel.rxrpc import rxrpc_input_call_event
 from mmsim.kernel.skbuff import SkBuff, kfree_skb, skb_clone, skb_copy_bits, skb_try_coalesce
 from mmsim.kernel.types import FileOperations, Kernel, Page
-from mmsim.steps import KernelBug
 from mmsim.syscalls import ECONNREFUSED, IPPROTO_TCP, IPPROTO_UDP, Consumer
 
 CONSUMERS: dict[Consumer, Callable[[Kernel, SkBuff], Coroutine[Any, Any, SkBuff]]] = {
@@ -150,7 +150,7 @@ async def inet_socketpair(
     """Two connected sockets."""
     if protocol not in (IPPROTO_UDP, IPPROTO_TCP) or (consumer is Consumer.RXRPC and protocol != IPPROTO_UDP):
         msg = f"sockets of protocol {protocol} with {consumer} are not modelled: take UDP, or TCP for ESP and pedit"
-        raise KernelBug(msg)
+        raise UserError(msg)
     number = await k.number("connections_made")
     kind = partial(InetSocket, protocol=protocol, consumer=consumer, tapped=tapped)
     first, second = (k.world.handle(kind, f"{k.cpu}.connection[{number}].{end}") for end in "ab")

@@ -15,10 +15,10 @@ migration out of CMA and movable zones at registration, which the kernel may ski
 from __future__ import annotations
 
 from mmsim.cells import Cell, Mutex
+from mmsim.errors import UserError
 from mmsim.kernel.gup import get_user_pages, unpin_pages
 from mmsim.kernel.releases import HAS_IO_URING, UNREGISTERS_AT_ONCE
 from mmsim.kernel.types import Caller, Kernel, Pin, Process, RegisteredBuffer
-from mmsim.steps import KernelBug
 from mmsim.syscalls import EFAULT, ENOSYS, ENXIO, PAGE_SIZE
 
 THE_TABLE = 1
@@ -59,7 +59,7 @@ async def io_register_buffer(k: Kernel, address: int, length: int) -> Registered
         return -EFAULT
     if address % PAGE_SIZE or length % PAGE_SIZE:
         msg = f"a registered buffer of {length} bytes at {address:#x} is not modelled: it has to consist of whole pages"
-        raise KernelBug(msg)
+        raise UserError(msg)
     async with uring_lock(k.process):
         pins = await get_user_pages(k, k.mm, address, length // PAGE_SIZE, Caller.IO_URING, write=True)
         if isinstance(pins, int):

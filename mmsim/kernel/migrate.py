@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import attrs
 
+from mmsim.errors import UserError
 from mmsim.kernel.filemap import read_page, set_page_dirty, unlock_and_put
 from mmsim.kernel.page_alloc import alloc_page, get_page, put_page
 from mmsim.kernel.page_ref import page_ref_freeze, page_ref_unfreeze, spin_while_frozen
@@ -27,7 +28,6 @@ from mmsim.kernel.swap import lru_add_drain_all
 from mmsim.kernel.tlb import flush_tlb
 from mmsim.kernel.truncate import place_in_tree
 from mmsim.kernel.types import AddressSpace, Inode, InPlaceOf, Kernel, Mm, Page, Pte, Vma
-from mmsim.steps import KernelBug
 from mmsim.syscalls import EACCES, EAGAIN, EBUSY, EFAULT, ENOENT, PAGE_SIZE
 
 CACHE_AND_ISOLATION = 2
@@ -149,7 +149,7 @@ async def move_pages(k: Kernel, address: int) -> int:
                 return -ENOENT
             if pte.anon:
                 msg = "move_pages() of a private copy is not modelled"
-                raise KernelBug(msg)
+                raise UserError(msg)
             await get_page(pte.page)
         shared = await pte.page.mapcount.load() > 1
     if shared:

@@ -26,6 +26,7 @@ from itertools import pairwise
 
 import attrs
 
+from mmsim.errors import UserError
 from mmsim.kernel.file_table import fput, get_file
 from mmsim.kernel.memory_zap import zap_pte_range
 from mmsim.kernel.page_alloc import put_page
@@ -56,7 +57,6 @@ from mmsim.kernel.types import (
     Vma,
 )
 from mmsim.kernel.write_access import allow_write_access
-from mmsim.steps import KernelBug
 from mmsim.syscalls import (
     EACCES,
     EINVAL,
@@ -174,7 +174,7 @@ async def do_mmap(k: Kernel, file: File, prot: int, flags: int, length: int, off
         return -ENODEV
     if file.f_op and shared:
         msg = "a shared mapping of /dev/zero is not modelled: map a memfd, which is the same without a name"
-        raise KernelBug(msg)
+        raise UserError(msg)
     vm_flags = VM_MAYWRITE | vm_access_flags(prot) | (VM_SHARED if shared else 0)
     if shared and not file.writable:
         vm_flags &= ~(VM_SHARED | VM_MAYWRITE)  # nobody can ever store through it, so it counts as no writer

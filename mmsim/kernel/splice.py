@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import attrs
 
+from mmsim.errors import UserError
 from mmsim.kernel.filemap import find_get_page
 from mmsim.kernel.gup import get_user_pages_fast
 from mmsim.kernel.net import SocketFile, sendpage
@@ -41,7 +42,6 @@ from mmsim.kernel.pipe import (
 from mmsim.kernel.releases import SPLICE_LEAVES_FLAGS
 from mmsim.kernel.shmem import generic_perform_write
 from mmsim.kernel.types import Caller, File, Inode, Kernel, Page
-from mmsim.steps import KernelBug
 from mmsim.syscalls import EBADF, EFAULT, EINVAL, EPIPE, ESPIPE, PAGE_SIZE, SPLICE_F_GIFT
 
 
@@ -54,7 +54,7 @@ async def do_splice(k: Kernel, source: File, target: File, offset: int | None, l
         return -EINVAL
     if all(pipes):
         msg = "splice() from one pipe to another is not modelled: tee() and read() do the same to pages"
-        raise KernelBug(msg)
+        raise UserError(msg)
     file = target if pipes[0] else source
     if file.f_op:
         return -ESPIPE if offset is not None else await splice_pipe_and_socket(k, source, target, length)
@@ -74,7 +74,7 @@ async def splice_pipe_and_socket(k: Kernel, source: File, target: File, length: 
     if isinstance(source, PipeFile) and isinstance(target, SocketFile):
         return await splice_to_socket(k, source.pipe, target, length)
     msg = "splice() from a socket is not modelled: it holds pages that are no file's"
-    raise KernelBug(msg)
+    raise UserError(msg)
 
 
 async def part_of_file(k: Kernel, inode: Inode, position: int, most: int) -> tuple[Page, int, int] | None:
@@ -152,7 +152,7 @@ async def do_sendfile(k: Kernel, source: File, target: File, offset: int | None,
         return await do_splice(k, source, target, offset, length)
     if not isinstance(target, SocketFile):
         msg = "sendfile() to a regular file is not modelled: it copies"
-        raise KernelBug(msg)
+        raise UserError(msg)
     position = await source.f_pos.load() if offset is None else offset
     done = error = 0
     while done < length and not error:
@@ -218,7 +218,7 @@ async def vmsplice_to_pipe(k: Kernel, target: File, address: int, length: int, f
         return -EBADF
     if not target.writable:
         msg = "vmsplice() from a pipe is not modelled: it copies as read() does"
-        raise KernelBug(msg)
+        raise UserError(msg)
     if not length:
         return 0
     pipe = target.pipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmsim.steps import KernelBug
+from mmsim.errors import UserError
 from mmsim.syscalls import (
     EBUSY,
     EEXIST,
@@ -185,7 +185,7 @@ def test_nobodys_memory():
     async def caller(sys, _):
         return await sys.mem_read(0x10000, 1, stranger)
 
-    with pytest.raises(KernelBug, match="stranger: no thread or child"):
+    with pytest.raises(UserError, match="stranger: no thread or child"):
         alone(caller)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmsim.check import Test, check
+from mmsim.errors import UserError
 from mmsim.kernel.pipe import PIPE_DEF_BUFFERS
 from mmsim.kernel.releases import V3_17, release_named
 from mmsim.scenario import Scenario
@@ -45,12 +46,23 @@ DISK, EXT4, TMP = Device("nvme"), Mount("disk", "ext4"), Mount("tmp")
 NOW = "v6.18"
 
 
-def bug(thread, *, children=(), release=NOW):
-    """What the kernel says of a thread that asks for what is not modelled."""
+def refused(thread, *, children=(), release=NOW):
+    """What a scenario is told that asks for what there is not."""
     scenario = Scenario(setup=nothing, threads=(thread,), children=children)
-    found = check(Test("t", scenario, wait_for_pins, release_named(release)))
-    assert isinstance(found, Violated)
-    return found.violation.detail
+    with pytest.raises(UserError) as told:
+        check(Test("t", scenario, wait_for_pins, release_named(release)))
+    return str(told.value)
+
+
+def test_what_is_not_modelled_is_told_with_the_line_that_asks_for_it():
+    async def mover(sys, _):
+        window = await sys.mmap(await filled(sys), RW, MAP_PRIVATE)
+        await sys.store(window, b"mine")
+        await sys.move_pages(window)
+
+    said = "(await sys.move_pages(window)): move_pages() of a private copy is not modelled"
+    assert refused(mover).startswith("thread mover, at test_small_mistakes.py:")
+    assert refused(mover).endswith(said)
 
 
 # ---- fork and execve
@@ -80,7 +92,7 @@ def test_nobody_forks_himself():
     async def parent(sys, _):
         await sys.fork(child)
 
-    assert "list it in `children` after the child that forks it" in bug(parent, children=(child,))
+    assert "list it in `children` after the child that forks it" in refused(parent, children=(child,))
 
 
 def test_a_design_that_asks_before_execve_does_not_forget_who_has_the_file_open():
@@ -172,7 +184,7 @@ def test_a_registered_buffer_of_parts_of_pages_is_not_modelled(start, length):
         window = await sys.mmap(await filled(sys), RW, MAP_SHARED)
         await sys.register_buffer(window + start, length)
 
-    assert "whole pages" in bug(caller)
+    assert "whole pages" in refused(caller)
 
 
 # ---- pins

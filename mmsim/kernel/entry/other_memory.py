@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from mmsim.errors import UserError
 from mmsim.kernel.entry.descriptors import Descriptors
 from mmsim.kernel.process_vm_access import process_vm_writev
 from mmsim.kernel.ptrace import mem_read, mem_write
 from mmsim.kernel.types import Mm
 from mmsim.kernel.userfaultfd import mcontinue_atomic, mcopy_atomic, userfaultfd_register
-from mmsim.steps import KernelBug
 
 ThreadFunction = Callable[..., Coroutine[Any, Any, object]]
 
@@ -45,5 +45,5 @@ class OtherMemoryCalls(Descriptors):
         process = self.k.cpus.process_of(of.__name__)
         if process is None:
             msg = f"{of.__name__}: no thread or child of the scenario has that name"
-            raise KernelBug(msg)
+            raise UserError(msg)
         return process.mm

@@ -13,11 +13,30 @@ Not modelled: i_nlink and unlink(); I_FREEING and those who wait for it, for a m
 
 from __future__ import annotations
 
+from enum import Enum
+from typing import Any
+
 from mmsim.kernel.paths import learnable
 from mmsim.kernel.slab import kmem_cache_free
 from mmsim.kernel.truncate import truncate_inode_page
-from mmsim.kernel.types import GONE, Inode, Kernel
+from mmsim.kernel.types import Inode, Kernel
+from mmsim.steps import KernelBug
 from mmsim.syscalls import PAGE_SIZE
+
+
+class Gone(Enum):
+    """What a counter holds whose object has been freed; whoever counts with it, or looks at it, uses a freed object."""
+
+    GONE = "gone"
+
+    def _use(self, _other: object) -> Any:
+        msg = "use of the i_mmap_writable of an inode that was evicted"
+        raise KernelBug(msg)
+
+    __add__ = __radd__ = __lt__ = __le__ = __gt__ = __ge__ = _use
+
+
+GONE: Any = Gone.GONE
 
 
 async def iget(inode: Inode) -> None:

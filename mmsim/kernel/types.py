@@ -38,21 +38,6 @@ POISON = b"\xaa free page \xaa"
 """What every word of a free page holds, as page_poisoning=on does; whoever touches it uses a freed page."""
 
 
-class Gone(Enum):
-    """What a counter holds whose object has been freed; whoever counts with it, or looks at it, uses a freed object."""
-
-    GONE = "gone"
-
-    def _use(self, _other: object) -> Any:
-        msg = "use of the i_mmap_writable of an inode that was evicted"
-        raise KernelBug(msg)
-
-    __add__ = __radd__ = __lt__ = __le__ = __gt__ = __ge__ = _use
-
-
-GONE: Any = Gone.GONE
-
-
 @attrs.frozen
 class InPlaceOf:
     """No bit of page->flags: by migration the page took the place of `page`, with all that was in it."""

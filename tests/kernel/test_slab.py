@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from mmsim.cells import Cell
+from mmsim.kernel.inode import GONE
 from mmsim.kernel.page_alloc import alloc_page, put_page
 from mmsim.kernel.releases import release_named
 from mmsim.kernel.swap import ACTIVE
-from mmsim.kernel.types import CACHED, GONE, PG_DIRTY, Inode, Io, Page
+from mmsim.kernel.types import CACHED, PG_DIRTY, Inode, Io, Page
 from mmsim.machine import boot
 from mmsim.strategies import BY_NAME
 from mmsim.syscalls import (

@@ -138,12 +138,13 @@ def test_nothing_runs_on_after_a_signal(system_calls, tmp_path, name):
     try:
         wait_until(lambda: len(workers(tmp_path)) >= 4)  # two that perform, and the template of each
         session.send_signal(getattr(signal, name))
-        told, _ = session.communicate(timeout=60)
+        told, said = session.communicate(timeout=60)
     finally:
         session.kill()
     if name != "SIGKILL":
         assert session.returncode == 3
-        assert b"ended by Ctrl-C" in told
+        # It may have met the session before it had asked for anything.
+        assert b"ended by Ctrl-C" in told or b"interrupted before there was anything to say" in said
         assert list(tmp_path.iterdir()) == []
     wait_until(lambda: not workers(tmp_path))
 

@@ -137,9 +137,7 @@ class AlwaysOn:
         inode = self._inode(mapping)
         below = before[inode.i_size] - index * PAGE_SIZE
         promised = promises(before, inode)
-        if below <= 0:
-            return None
-        if not promised:
+        if not promised or below <= 0:
             return self._moved(before, after, mapping, index, below)
         old, new = (file_content(view, inode, index)[:below] for view in (before, after))
         if old.rstrip(b"\0") != new.rstrip(b"\0"):
@@ -161,9 +159,10 @@ class AlwaysOn:
         frozen = not before[old.refcount] or InPlaceOf(old) in before[new.flags]
         if not frozen and self._may_be_written(before, old):
             return None
-        had, has = page_content(before, old)[:below], page_content(before, new)[:below]
+        end = PAGE_SIZE if frozen else below  # a mapping shows what is beyond the file's end as well
+        had, has = page_content(before, old)[:end], page_content(before, new)[:end]
         word = len(before[new.word(0)])
-        missing = [at for at in range(0, below, word) if had[at : at + word] != has[at : at + word]]
+        missing = [at for at in range(0, end, word) if had[at : at + word] != has[at : at + word]]
         if any(frozen or not has[at : at + word].strip(b"\0") for at in missing):
             return (
                 MOVED,
@@ -230,8 +229,10 @@ class AlwaysOn:
             for request in before[device.queue][:1]:
                 for number, pin in enumerate(request.pins):
                     address = request.address + number * PAGE_SIZE
-                    vma = self._still_mapped(before, request.mm, address, pin) if pin.page is page else None
-                    if vma is None or pin.private:
+                    if pin.page is not page or pin.private or request.data is None:
+                        continue
+                    vma = self._still_mapped(before, request.mm, address, pin)
+                    if vma is None:
                         continue
                     heir = before[vma.file.inode.mapping.slot(vma.index(address))]
                     if heir is not None and InPlaceOf(page) in before[heir.flags]:

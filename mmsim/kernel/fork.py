@@ -1,7 +1,8 @@
 """fork() and exit().
 
-Follows kernel/fork.c (dup_mmap), mm/memory.c (copy_pte_range), fs/aio.c (exit_aio) and kernel/exit.c (do_exit), v3.17,
-and for private pages that are pinned v5.9 (copy_present_page) and v5.11 (write_protect_seq).
+Follows kernel/fork.c (dup_mmap), fs/file.c (dup_fd), mm/memory.c (copy_pte_range), fs/aio.c (exit_aio) and
+kernel/exit.c (do_exit), v3.17, and for private pages that are pinned v5.9 (copy_present_page) and v5.11
+(write_protect_seq).
 
 A private page that a device is to fill must stay the parent's: were it shared like the others, the parent's next store
 would give the parent a copy, and what the device brings would go to the child.

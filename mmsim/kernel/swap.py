@@ -1,8 +1,9 @@
 """Per-CPU caches of the LRU lists: pages that wait, with a reference, to be put on a list or to be moved to another.
 
-Follows mm/swap.c (lru_cache_add, mark_page_accessed, activate_page, lru_add_drain, lru_add_drain_all), v3.17.  A page
-added to the page cache stays in its CPU's cache until that is full or drained; one that is read for the second time
-enters the cache of the CPU that read it, to be activated.  Both hold a reference that belongs to no user of the page.
+Follows mm/swap.c (lru_cache_add, mark_page_accessed, activate_page, __pagevec_lru_add_fn, lru_add_drain,
+lru_add_drain_all), v3.17.  A page added to the page cache stays in its CPU's cache until that is full or drained; one
+that is read for the second time enters the cache of the CPU that read it, to be activated.  Both hold a reference that
+belongs to no user of the page.
 
 Whether a page is the one that fills its CPU's cache is open, for everybody else's pages go through there as well.
 What `setup` made has been in use for a long time when the threads begin (`settle`): only pages that threads allocate

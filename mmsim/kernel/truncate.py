@@ -15,7 +15,7 @@ ever and forbids no order, for a fault may come just before it.
 
 from __future__ import annotations
 
-from mmsim.kernel.filemap import wait_on_page_writeback
+from mmsim.kernel.filemap import find_get_page, wait_on_page_writeback
 from mmsim.kernel.memory_zap import zap_page
 from mmsim.kernel.page_alloc import delete_from_page_cache, put_page
 from mmsim.kernel.tlb import flush_tlb
@@ -94,12 +94,18 @@ def cut_off(flags: PageFlags) -> PageFlags:
 
 
 async def zero_user_segment(k: Kernel, mapping: AddressSpace, index: int, start: int, end: int) -> None:
-    """Zero bytes `start` to `end` of a page in place, if the file has the page: who maps it or pinned it sees it."""
-    page = await mapping.slot(index).load() if start < end else None
-    if page is None:
-        return
-    for number in k.words:
-        first = number * k.word_size
-        low, high = max(start - first, 0), min(end - first, k.word_size)
-        if low < high:
-            await page.word(number).update(patched, low, bytes(high - low))
+    """Zero bytes `start` to `end` of a page in place, if the file has the page: who maps it or pinned it sees it.
+
+    The page is locked, and referred to, as shmem_getpage() hands it to shmem_undo_range() and find_or_create_page() to
+    ext4_block_truncate_page(): or a migration could copy it before, and put the copy in its place after that.
+    """
+    attached = False
+    while start < end and not attached and (page := await find_get_page(k, mapping, index)) is not None:
+        async with page.lock:
+            attached = await page.mapping.load() is mapping
+            for number in k.words if attached else ():
+                first = number * k.word_size
+                low, high = max(start - first, 0), min(end - first, k.word_size)
+                if low < high:
+                    await page.word(number).update(patched, low, bytes(high - low))
+        await put_page(k, page)

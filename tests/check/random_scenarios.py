@@ -89,6 +89,8 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "seal the size": lambda sys: sys.add_seals(FD, F_SEAL_SHRINK | F_SEAL_GROW),
     "truncate to 0": lambda sys: sys.ftruncate(FD, 0),
     "truncate to 2": lambda sys: sys.ftruncate(FD, 2 * PAGE_SIZE),
+    "truncate within a page": lambda sys: sys.ftruncate(FD, 100),
+    "punch within a page": lambda sys: sys.fallocate(FD, HOLE, 100, 100),
     "punch": lambda sys: sys.fallocate(FD, HOLE, 0, PAGE_SIZE),
     "allocate": lambda sys: sys.fallocate(FD, 0, 0, 2 * PAGE_SIZE),
     "pwrite": lambda sys: sys.pwrite(FD, b"w"),
@@ -172,15 +174,18 @@ class Drawn:
 def drawn(seed: str) -> Drawn:
     """The scenario of that seed."""
     draw = random.Random(seed)
+    release = draw.choice(RELEASES)
+    # Until v4.19 mremap() flushed too late (CVE-2018-18281), which is no mistake of a design.
+    calls = [call for call in CALLS if call != "remap" or release != "v3.17"]
     threads = draw.choice((2, 2, 2, 3))
     lengths = (1, 2, 2) if threads == 2 else (1,)
     return Drawn(
-        tuple(tuple(draw.choices([*CALLS], k=draw.choice(lengths))) for _ in range(threads)),
+        tuple(tuple(draw.choices(calls, k=draw.choice(lengths))) for _ in range(threads)),
         pages=draw.choice((1, 2)),
         touched=draw.random() < 0.7,
         cannot_shrink=draw.random() < 0.5,
         evicts=draw.random() < 0.5,
-        release=draw.choice(RELEASES),
+        release=release,
         strategy=draw.choice(DESIGNS),
     )
 

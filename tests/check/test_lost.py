@@ -8,6 +8,7 @@ from mmsim.check import Test, check
 from mmsim.check.books import COUNT
 from mmsim.check.properties import LOST, MOVED
 from mmsim.kernel import migrate
+from mmsim.kernel.filemap import read_page
 from mmsim.kernel.releases import V3_17
 from mmsim.kernel.shmem import write_page
 from mmsim.kernel.types import InPlaceOf
@@ -191,3 +192,20 @@ def test_who_takes_a_page_s_place_by_migration_is_held_to_its_content_though_a_d
     monkeypatch.setattr(migrate, "page_ref_unfreeze", one_less)
     monkeypatch.setattr(migrate, "migrate_page_copy", copies_something_else)
     assert broken(MAP_SHARED, only_migrates) == MOVED
+
+
+async def copies_what_the_file_has(k, old, new):
+    await write_page(k, new, 0, await read_page(k, old, 0, 100))
+    await new.flags.store(await old.flags.load() | {InPlaceOf(old)})
+
+
+def test_what_a_mapping_shows_beyond_the_end_of_the_file_migrates_as_well(monkeypatch):
+    async def a_short_file(sys):
+        fd = await sys.memfd_create("frame")
+        await sys.pwrite(fd, b"s" * 100)
+        await sys.store(await sys.mmap(fd, RW, MAP_SHARED) + 200, b"beyond")
+
+    test = Test("scene", Scenario(setup=a_short_file, threads=(only_migrates,)), BY_NAME["wait_for_pins"], V3_17)
+    assert isinstance(check(test), Holds)
+    monkeypatch.setattr(migrate, "migrate_page_copy", copies_what_the_file_has)
+    assert check(test).violation.property == MOVED

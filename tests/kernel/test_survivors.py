@@ -44,6 +44,7 @@ from mmsim.syscalls import (
     Mount,
     fill,
 )
+from mmsim.verdict import Holds
 from tests.kernel.alone import alone, filled
 
 RW = PROT_READ | PROT_WRITE
@@ -402,3 +403,25 @@ def test_vmsplice_takes_no_more_slots_than_it_needs():
         return done, await sys.write(write, fill(b"more", 15)), (await sys.read(read, PAGE_SIZE))[:4]
 
     assert alone(caller, release=NOW) == (PAGE_SIZE, 15 * PAGE_SIZE, b"orig")
+
+
+async def compacts(sys, _fd):
+    await sys.compact_memory()
+
+
+@pytest.mark.parametrize("reduce", [True, False], ids=["reduced", "unreduced"])
+def test_what_is_cut_off_within_a_page_stays_so_though_the_page_migrates(reduce):
+    async def cuts_and_grows(sys, fd):
+        await sys.ftruncate(fd, 100)
+        await sys.ftruncate(fd, 200)
+        return await sys.pread(fd, 100, 100) == bytes(100)
+
+    async def written(sys):
+        fd = await sys.memfd_create("frame")
+        await sys.pwrite(fd, fill(b"orig"))
+        return fd
+
+    scenario = Scenario(setup=written, threads=(cuts_and_grows, compacts), words_per_page=1)
+    found = check(Test("t", scenario, wait_for_pins, release_named("v6.12")), reduce=reduce)
+    assert isinstance(found, Holds), found
+    assert {dict(outcome)["cuts_and_grows"] for outcome in found.outcomes} == {True}
